@@ -1,0 +1,102 @@
+"""A Hydra application whose errors are one line and whose exit status means something."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
+
+from cxrlab.config.paths import conf_dir
+from cxrlab.errors import UserError
+
+S = TypeVar("S", bound=BaseModel)
+
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Turn a function of a typed configuration into a command.
+
+    Args:
+        name: the primary configuration file in `conf/`, without `.yaml`.
+        schema: the name of its root model in `cxrlab.config.schema`, loaded only when the
+            command really runs, so that `--help` does not wait for it.
+
+    Returns:
+        A decorator. The command exits with 0 (done), 2 (the user's input is wrong: one line on
+        stderr, the traceback with `HYDRA_FULL_ERROR=1`), 130 (interrupted) or 1 (anything else).
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[[], None]:
+        refused: list[UserError] = []
+
+        def task(raw: DictConfig) -> None:
+            from cxrlab.config import schema as schemas
+            from cxrlab.config.validate import validate
+
+            try:
+                function(validate(raw, getattr(schemas, schema)))
+            except UserError as error:
+                # Hydra writes a line of its own before it lets an error through. A sweep must
+                # see the error all the same, since its jobs may run in other processes.
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                refused.append(error)
+
+        def run() -> None:
+            sys.exit(_run(task, name, schema, refused))
+
+        return run
+
+    return decorate
+
+
+def _run(
+    task: Callable[[DictConfig], None], name: str, schema: str, refused: list[UserError]
+) -> int:
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Without it Hydra prints a traceback of its own and exits with 1 whatever happened.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
+        if refused:
+            raise refused[0]
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        print(f"error: {_explain(error, schema)}", file=sys.stderr)
+        return WRONG_INPUT
+    return OK
+
+
+def _explain(error: Exception, schema: str) -> str:
+    """One line for an error of ours, of Hydra's or of OmegaConf's."""
+    if isinstance(error, UserError):
+        return str(error)
+    from cxrlab.config import schema as schemas
+    from cxrlab.config.validate import explain_unknown, nearest
+
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        options = [o for o in error.options or [] if o != "base"]
+        return f"{group}={choice}: no such choice; {nearest(choice, options)}"
+    if isinstance(error, OverrideParseException):
+        return f"can't read the override {error.override!r}: write key=value or group=choice"
+    if found := re.search(
+        r"Could not (?:override|append to|delete from config\.?) '?([\w.@/]+)'?", text
+    ):
+        return explain_unknown(found.group(1).rstrip("."), getattr(schemas, schema))
+    return " ".join(text.split())

@@ -1,0 +1,238 @@
+"""The typed schema of every key in `conf/`: types, ranges and what each key means.
+
+Values live in the YAML files alone: no field here has a default, so a key has one home.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cxrlab.evaluation.threshold import parse_rule
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataBase(Section):
+    """What every dataset can be asked for."""
+
+    image_size: int = Field(ge=16, le=2048, description="side of the square input, pixels")
+    batch_size: Positive = Field(description="images a training step")
+    val_fraction: OpenFraction = Field(description="share of the training patients held out")
+    split_seed: int = Field(ge=0, description="seed of the split, apart from the training seed")
+    folds: int | None = Field(ge=2, description="patient-grouped K-fold in place of the hold-out")
+    fold: int | None = Field(ge=0, description="which fold validates, 0..folds-1")
+    limit: int | None = Field(ge=2, description="images a split, for a quick look")
+    on_bad_image: Literal["skip", "error"] = Field(description="unreadable file: leave out or stop")
+    cache: str | None = Field(description="folder of decoded images; null: CXRLAB_CACHE")
+
+    @model_validator(mode="after")
+    def _fold_within_folds(self) -> DataBase:
+        if self.fold is not None and self.folds is None:
+            raise ValueError("fold needs folds: add data.folds=5")
+        if self.folds is not None and self.fold is None:
+            raise ValueError("folds needs fold: add data.fold=0")
+        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
+            raise ValueError(
+                f"fold={self.fold} is outside 0..{self.folds - 1} (folds={self.folds})"
+            )
+        return self
+
+
+class PhantomData(DataBase):
+    """The built-in synthetic radiographs."""
+
+    name: Literal["phantom"]
+    images: int = Field(ge=20, le=1_000_000, description="images in the whole set")
+    test_fraction: OpenFraction = Field(description="share of patients in test")
+    prevalence: OpenFraction = Field(description="share of patients with an opacity")
+    difficulty: Fraction = Field(description="0: every opacity is plain, 1: many barely visible")
+    shortcut: Fraction = Field(description="0: no marker, 1: a corner marker tells the label")
+    phantom_seed: int = Field(ge=0, description="seed of the patients")
+
+
+class ChestXrayData(DataBase):
+    """Kaggle's Chest X-Ray Images (Pneumonia)."""
+
+    name: Literal["chest_xray"]
+    root: str | None = Field(description="folder that holds train/, val/ and test/")
+    target: Literal["pneumonia", "pathogen"] = Field(description="two or three classes")
+    official_val: Literal["train", "val"] = Field(description="where the 16 official images go")
+    download: bool = Field(description="fetch from Kaggle when the folder is missing")
+
+
+DataConfig = Annotated[PhantomData | ChestXrayData, Field(discriminator="name")]
+
+
+class AugmentationConfig(Section):
+    """Random changes of a training batch, drawn anew for each image."""
+
+    name: str = Field(description="what the choice is called in tables")
+    crop_scale: tuple[float, float] | None = Field(
+        description="random resized crop: range of the area kept; null: off"
+    )
+    crop_ratio: tuple[float, float] = Field(description="range of the crop's width / height")
+    flip: Fraction = Field(description="probability of a left-right flip")
+    rotation: float = Field(ge=0, le=180, description="greatest angle, degrees")
+    zoom: float = Field(ge=0, lt=1, description="greatest relative change of size")
+    shift: float = Field(ge=0, lt=1, description="greatest shift, share of the side")
+    shear: float = Field(ge=0, le=45, description="greatest shear, degrees")
+    brightness: float = Field(ge=0, le=1, description="greatest change added to [0, 1] values")
+    contrast: float = Field(ge=0, lt=1, description="greatest relative change about the mean")
+    gamma: float = Field(ge=0, le=2, description="greatest absolute natural log of the exponent")
+    blur: float = Field(ge=0, le=5, description="greatest sigma of a Gaussian, pixels")
+    noise: float = Field(ge=0, le=0.5, description="greatest SD of added Gaussian noise")
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1]:
+            raise ValueError(f"{list(value)} is not a range (0 < low <= high)")
+        return value
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _area(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[1] > 1:
+            raise ValueError(f"{list(value)} keeps more than the whole image (high <= 1)")
+        return value
+
+
+class ModelConfig(Section):
+    """Backbone and head."""
+
+    backbone: str = Field(min_length=1, description="any timm model name")
+    weights: str = Field(min_length=1, description="auto, imagenet, phantom, none or a file")
+    hidden: int | None = Field(ge=1, description="width of the dense layer; null: none")
+    dropout: float = Field(ge=0, lt=1, description="dropout before the last layer")
+    drop_path: float = Field(ge=0, lt=1, description="stochastic depth in the backbone")
+    freeze_backbone: bool = Field(description="train the head alone")
+    freeze_stages: int = Field(ge=0, description="stages that stay fixed, counted from the stem")
+    standardise: bool = Field(description="bring each image to one mean and spread first")
+
+
+class LossConfig(Section):
+    """Cross-entropy and its variants."""
+
+    class_weights: Literal["none", "balanced"] = Field(description="weigh rare classes up")
+    label_smoothing: float = Field(ge=0, lt=0.5, description="share moved to the other classes")
+    focal_gamma: NonNegative = Field(description="focal loss exponent; 0: plain cross-entropy")
+
+
+class OptimizerConfig(Section):
+    """The rule that turns gradients into steps."""
+
+    name: Literal["adam", "adamw", "sgd"]
+    lr: float = Field(gt=0, le=10, description="learning rate of the head")
+    backbone_lr_factor: float = Field(gt=0, le=10, description="backbone's rate / head's rate")
+    weight_decay: NonNegative = Field(description="decay of weights; biases and norms have none")
+    momentum: float = Field(ge=0, lt=1, description="momentum (sgd) or beta1 (adam, adamw)")
+
+
+class SchedulerConfig(Section):
+    """How the learning rate moves in training."""
+
+    name: Literal["none", "cosine", "onecycle", "plateau"]
+    warmup: Fraction = Field(description="share of all steps in which the rate rises")
+    final_factor: Fraction = Field(description="last rate / highest rate (cosine, onecycle)")
+    factor: OpenFraction = Field(description="plateau: cut of the rate")
+    patience: int = Field(ge=0, description="plateau: epochs without gain before a cut")
+
+
+class TrainerConfig(Section):
+    """Where and how long to train: mostly Lightning's own Trainer arguments."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(description="auto: a GPU where one is")
+    devices: Positive = Field(description="processes on this machine")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        description="auto: bf16-mixed where the hardware multiplies it, else 32-true"
+    )
+    channels_last: bool = Field(description="memory format of the convolutions")
+    max_epochs: Positive = Field(description="passes over the training images")
+    gradient_clip: float | None = Field(gt=0, description="greatest norm of the gradient")
+    accumulate: Positive = Field(description="batches a step of the optimizer")
+    ema_decay: float | None = Field(gt=0, lt=1, description="decay of the weights' average")
+    early_stopping: int | None = Field(ge=1, description="epochs without gain before the end")
+    log_every_n_steps: Positive = Field(description="steps between two points of train/loss")
+    limit_batches: float | int | None = Field(gt=0, description="part of each epoch, for debugging")
+    overfit_batches: int = Field(ge=0, description="train on this many fixed batches; 0: off")
+    profiler: Literal["simple", "advanced"] | None = Field(description="Lightning's profiler")
+    progress_bar: bool = Field(description="draw a progress bar")
+    deterministic: bool = Field(description="same seed, same machine, same numbers")
+
+
+class EvaluationConfig(Section):
+    """What is computed of the predictions."""
+
+    batch_size: Positive = Field(description="images a forward pass")
+    test: bool = Field(description="read test once, at the end")
+
+
+class ExplanationConfig(Section):
+    """Attribution maps: a panel in training and galleries at the end."""
+
+    method: Literal["integrated_gradients", "none"]
+    steps: int = Field(ge=2, le=4096, description="points on the path at first")
+    max_steps: int = Field(ge=2, le=4096, description="steps are doubled up to this")
+    tolerance: float = Field(gt=0, le=1, description="completeness error that ends doubling")
+    batch_size: Positive = Field(description="images x steps a forward and backward pass")
+    panel_images: int = Field(ge=0, description="fixed validation images drawn in training")
+    every_n_epochs: Positive = Field(description="epochs between two panels")
+    gallery_images: int = Field(ge=0, description="cases of each kind in the gallery")
+
+
+class TrackingConfig(Section):
+    """Where runs are kept."""
+
+    enabled: bool = Field(description="false: the run's folder only, no MLflow")
+    uri: str | None = Field(description="MLflow store; null: MLFLOW_TRACKING_URI or mlruns/")
+    experiment: str = Field(min_length=1, description="MLflow experiment")
+    name: str | None = Field(description="run name; null: made of model, overrides and time")
+    patient_ids: Literal["hashed", "plain"] = Field(description="how patients stand in tables")
+    log_model: bool = Field(description="log the model itself, beside the checkpoints")
+
+
+class Config(Section):
+    """One training run, whole."""
+
+    seed: int = Field(ge=0, lt=2**32, description="seed of weights, order, augmentation, dropout")
+    threshold: str | float = Field(description="decision rule chosen on validation, or a number")
+    resume: str | None = Field(description="run to continue: id, prefix, latest or its folder")
+    data: DataConfig
+    augmentation: AugmentationConfig
+    model: ModelConfig
+    loss: LossConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    trainer: TrainerConfig
+    evaluation: EvaluationConfig
+    explanation: ExplanationConfig
+    tracking: TrackingConfig
+
+    @field_validator("threshold")
+    @classmethod
+    def _known_rule(cls, value: str | float) -> str | float:
+        parse_rule(value)
+        return value
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as dicts, lists, strings and numbers (for YAML and checkpoints)."""
+        return self.model_dump(mode="json")
+
+
+class UiConfig(Section):
+    """The MLflow UI on the store that training writes to."""
+
+    host: str = Field(min_length=1, description="address to listen on")
+    port: int = Field(ge=1, le=65535, description="port to listen on")
+    tracking: TrackingConfig

@@ -1,0 +1,77 @@
+"""Batches for Lightning: gathered as uint8, changed on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrlab.data.batches import Batch, BatchLoader
+from cxrlab.data.prepare import PreparedData
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """The three splits of a dataset whose images are decoded."""
+
+    def __init__(
+        self,
+        data: PreparedData,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        augment: Callable[[Tensor, int], Tensor],
+    ) -> None:
+        """Set up the splits.
+
+        Args:
+            data: the decoded images and their manifest.
+            batch_size: images a training step.
+            eval_batch_size: images a forward pass in validation and test.
+            seed: of the training order and augmentation.
+            augment: takes (B, 1, H, W) float32 in [0, 1] and a seed.
+        """
+        super().__init__()
+        self.data = data
+        self._augment = augment
+        self.train_loader = self._loader("train", batch_size, seed)
+        self._eval_batch_size = eval_batch_size
+
+    def images(self, split: str) -> NDArray[np.uint8]:
+        """(N, H, W) uint8 of one split, copied out of the memory map."""
+        return np.asarray(self.data.pixels[self.data.rows[self._in(split)]])
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches, a new order every epoch."""
+        return self.train_loader
+
+    def val_dataloader(self) -> BatchLoader:
+        """The validation images in the manifest's order."""
+        return self._loader("val", self._eval_batch_size)
+
+    def test_dataloader(self) -> BatchLoader:
+        """The test images in the manifest's order."""
+        return self._loader("test", self._eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Make the images float32 in [0, 1] and, where the batch has a seed, change them."""
+        images = to_unit(batch["image"])
+        if batch["seed"] is not None:
+            images = self._augment(images, batch["seed"])
+        return {**batch, "image": images}
+
+    def _loader(self, split: str, batch_size: int, seed: int | None = None) -> BatchLoader:
+        inside = self._in(split)
+        targets = self.data.manifest.table["target"].to_numpy(np.int64)[inside]
+        return BatchLoader(self.data.pixels, self.data.rows[inside], targets, batch_size, seed=seed)
+
+    def _in(self, split: str) -> NDArray[np.int64]:
+        return np.flatnonzero(self.data.manifest.table["split"].to_numpy() == split)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]."""
+    return images.float().div_(255)

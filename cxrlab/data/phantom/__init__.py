@@ -1,0 +1,1 @@
+"""Synthetic frontal chest radiographs with exact lesion masks."""

@@ -1,0 +1,1 @@
+"""From a prediction table to metrics, an operating point, calibration and figures."""

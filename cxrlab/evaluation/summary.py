@@ -1,0 +1,166 @@
+"""The result table that a run prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cxrlab.evaluation.metrics import Metrics, confusion_counts
+from cxrlab.evaluation.threshold import Threshold, show_probability
+
+# In the order of a reader's interest; the first block is what a run is asked for.
+_MAIN = {
+    "auroc": "ROC-AUC",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "f1": "F1",
+}
+_MORE = {
+    "balanced_accuracy": "Balanced accuracy",
+    "auprc": "Average precision",
+    "brier": "Brier score",
+    "brier_calibrated": "  calibrated",
+    "nll": "Log loss",
+    "nll_calibrated": "  calibrated",
+    "ece": "Calibration error",
+    "ece_calibrated": "  calibrated",
+}
+_EACH_CLASS = {
+    "auroc": "ROC-AUC",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "f1": "F1",
+}
+_ABSENT = "-"
+
+
+def print_results(
+    metrics_by_split: Mapping[str, Metrics],
+    classes: Sequence[str],
+    console: Console | None = None,
+    *,
+    threshold: Threshold | None = None,
+) -> None:
+    """Print metrics side by side, confusion matrices, threshold and what is absent and why.
+
+    Plain text without colour codes where the output is no terminal.
+
+    Args:
+        metrics_by_split: in the order of the columns, such as val, test.
+        classes: names, at the index of their target.
+        console: where to; default: standard output.
+        threshold: for its rule and origin; the value is among the metrics.
+    """
+    console = console or Console()
+    macro = len(classes) > 2
+    heading = "Result (means over the classes)" if macro else "Result"
+    _print_table(heading, _metrics_table(metrics_by_split), console)
+    if macro:
+        for split, metrics in metrics_by_split.items():
+            table = _class_table(metrics, classes)
+            _print_table(f"Each class against the rest, {split}", table, console)
+    for split, metrics in metrics_by_split.items():
+        counts = confusion_counts(metrics, classes)
+        if counts is not None:
+            table = _confusion_table(counts, classes)
+            _print_table(f"Confusion matrix, {split}", table, console)
+    notes = _absent_lines(metrics_by_split)
+    if threshold is not None:
+        notes.insert(0, _threshold_line(threshold, classes))
+    if notes:
+        console.print()
+        console.print(Text("\n").join(notes))
+
+
+def _metrics_table(metrics_by_split: Mapping[str, Metrics]) -> Table:
+    table = _table("")
+    for split in metrics_by_split:
+        table.add_column(split, justify="right")
+    for block in (_MAIN, _MORE):
+        for name, label in block.items():
+            cells = [_shown(metrics, name) for metrics in metrics_by_split.values()]
+            style = "bold" if block is _MAIN else None
+            table.add_row(label, *cells, style=style, end_section=name == "f1")
+    counts = [f"{metrics.values['n']:,.0f}" for metrics in metrics_by_split.values()]
+    table.add_row("Images", *counts)
+    cuts = [metrics.values.get("threshold") for metrics in metrics_by_split.values()]
+    if any(cut is not None for cut in cuts):
+        shown = [_ABSENT if cut is None else show_probability(cut) for cut in cuts]
+        table.add_row("Threshold", *shown)
+    return table
+
+
+def _class_table(metrics: Metrics, classes: Sequence[str]) -> Table:
+    table = _table("")
+    for label in _EACH_CLASS.values():
+        table.add_column(label, justify="right", no_wrap=True)
+    for name in classes:
+        table.add_row(Text(name), *(_shown(metrics, f"{metric}_{name}") for metric in _EACH_CLASS))
+    return table
+
+
+def _confusion_table(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Table:
+    table = _table("true / predicted")
+    for name in classes:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for index, (name, row) in enumerate(zip(classes, counts, strict=True)):
+        total = int(row.sum())
+        cells = []
+        for column, count in enumerate(row):
+            share = f"{count / total:6.1%}" if total else f"{_ABSENT:>6}"
+            cells.append(Text(f"{count:,} {share}", style="bold" if column == index else ""))
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _threshold_line(threshold: Threshold, classes: Sequence[str]) -> Text:
+    source = (
+        "given in the configuration"
+        if threshold.origin == "given"
+        else f"chosen on {threshold.origin} by {threshold.rule}"
+    )
+    line = Text("Threshold ")
+    line.append(show_probability(threshold.value), style="bold")
+    return line.append(f" for {classes[1]}, {source}")
+
+
+def _absent_lines(metrics_by_split: Mapping[str, Metrics]) -> list[Text]:
+    """One line for the metrics of a split that are absent for one reason."""
+    lines = []
+    for split, metrics in metrics_by_split.items():
+        by_reason = sorted(metrics.absent.items(), key=lambda item: item[1])
+        for reason, group in groupby(by_reason, key=lambda item: item[1]):
+            names = ", ".join(name for name, _ in group)
+            lines.append(Text(f"Not computed on {split}, because {reason}: {names}"))
+    return lines
+
+
+def _shown(metrics: Metrics, name: str) -> str:
+    value = metrics.values.get(name)
+    return _ABSENT if value is None else f"{value:.3f}"
+
+
+def _table(corner: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="")
+    table.add_column(corner, no_wrap=True)
+    return table
+
+
+def _print_table(heading: str, table: Table, console: Console) -> None:
+    console.print()
+    console.print(Text(heading, style="bold"))
+    unbounded = console.options.update(max_width=10_000)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        console.print("Too wide to show here; see the figures of the run.", highlight=False)
+        return
+    console.print(table)

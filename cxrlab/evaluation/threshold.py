@@ -1,0 +1,212 @@
+"""The operating point: which probability counts as disease, and by which rule it was chosen.
+
+Imports neither torch nor mlflow, because the configuration check uses `parse_rule`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrlab.errors import UserError, warn
+
+RuleKind = Literal["youden", "sensitivity", "specificity", "number"]
+
+_VALID = "youden, sensitivity:X or specificity:X with 0 < X <= 1, or a number in [0, 1]"
+_NAMES = ("youden", "sensitivity", "specificity")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A parsed threshold rule.
+
+    Attributes:
+        kind: how the threshold is found; `number`: it is given.
+        level: the sensitivity or specificity to reach, or the given threshold; None for youden.
+    """
+
+    kind: RuleKind
+    level: float | None = None
+
+    def __str__(self) -> str:
+        """The rule as it is written in a configuration."""
+        if self.level is None:
+            return self.kind
+        return str(self.level) if self.kind == "number" else f"{self.kind}:{self.level}"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A decision threshold that remembers where it comes from.
+
+    Attributes:
+        value: probability in [0, 1]; the decision is positive where probability >= value.
+        rule: the rule as written in a configuration, such as `sensitivity:0.97`.
+        origin: the split on which it was chosen, or `given` for a number.
+    """
+
+    value: float
+    rule: str
+    origin: str
+
+
+def parse_rule(text: str | float) -> Rule:
+    """Read a threshold rule: `youden`, `sensitivity:X`, `specificity:X` or a number in [0, 1].
+
+    Raises:
+        ValueError: no such rule, or a level that is no number or out of range; the message
+            lists what is valid.
+    """
+    written = str(text).strip()
+    number = None if isinstance(text, bool) else _number(written)
+    if number is not None:
+        if not 0 <= number <= 1:
+            raise ValueError(f"{written} is outside [0, 1]; valid: {_VALID}")
+        return Rule("number", number)
+    name, colon, level_text = written.partition(":")
+    if name not in _NAMES:
+        close = difflib.get_close_matches(name, _NAMES, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"{written!r} is no threshold rule; {hint}valid: {_VALID}")
+    if name == "youden":
+        if colon:
+            raise ValueError(f"{written!r}: youden takes no level; valid: {_VALID}")
+        return Rule("youden")
+    level = _number(level_text)
+    if level is None or not 0 < level <= 1:
+        raise ValueError(f"{written!r} needs a level in (0, 1], as in {name}:0.95; valid: {_VALID}")
+    return Rule(cast("RuleKind", name), level)
+
+
+def choose_threshold(
+    rule: str | float,
+    target: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    origin: str = "val",
+) -> Threshold:
+    """Apply a rule to the scores of one split.
+
+    Candidates are the cuts between neighbouring distinct scores, so that none lies on an
+    observed score: a cut's value is the middle of its gap (the outermost gaps end at 0 and 1).
+
+    * `youden` takes the greatest J = sensitivity + specificity - 1 (Youden, Cancer 1950); among
+      equal cuts the one in the widest gap, which small shifts of the scores disturb least, then
+      the more sensitive one.
+    * `sensitivity:X` takes, of the cuts with sensitivity >= X, the most specific, then the most
+      sensitive; `specificity:X` the mirror image.
+
+    Args:
+        rule: see `parse_rule`.
+        target: (N,) 0 or 1.
+        probability: (N,) in [0, 1], uncalibrated. Not read for a number.
+        origin: the split that the scores are of.
+
+    Raises:
+        UserError: the split lacks a class, so that no rule but a number can be applied, or no
+            cut in [0, 1] reaches the level.
+        ValueError: bad rule, shapes that differ, or scores that are no probabilities.
+    """
+    parsed = parse_rule(rule)
+    if parsed.kind == "number":
+        return Threshold(float(cast("float", parsed.level)), str(parsed), "given")
+    positive = np.asarray(target) == 1
+    score = np.asarray(probability, dtype=np.float64)
+    if positive.shape != score.shape or score.ndim != 1:
+        raise ValueError(f"target {positive.shape} and probability {score.shape} are not both (N,)")
+    if not np.all((score >= 0) & (score <= 1)):
+        raise ValueError("scores outside [0, 1] or not a number are no probabilities")
+    if positive.all() or not positive.any():
+        found = "no images" if not positive.size else f"only class {int(positive[0])}"
+        raise UserError(
+            f"threshold={parsed} can't be chosen: {origin} has {found}; "
+            f"give a number such as threshold=0.5, or a {origin} split with both classes"
+        )
+    value = _Cuts.of(positive, score).choose(parsed, origin)
+    return Threshold(value, str(parsed), origin)
+
+
+def show_probability(value: float) -> str:
+    """A probability to read: three decimals, and more where it is close to 0 or 1."""
+    distance = min(value, 1 - value)
+    digits = 3 if distance <= 0 else max(3, min(8, math.ceil(-math.log10(distance)) + 1))
+    return f"{value:.{digits}f}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Every way to cut the scores in two, lowest cut first."""
+
+    value: npt.NDArray[np.float64]
+    gap: npt.NDArray[np.float64]
+    tp: npt.NDArray[np.int64]
+    fp: npt.NDArray[np.int64]
+    positives: int
+    negatives: int
+
+    @classmethod
+    def of(cls, positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float64]) -> _Cuts:
+        distinct, group = np.unique(score, return_inverse=True)
+        lower = np.concatenate([[0.0], distinct])
+        upper = np.concatenate([distinct, [1.0]])
+        middle = (lower + upper) / 2
+        # Between two adjacent floats there is no middle: the decision is >=, so take the upper.
+        value = np.where((middle > lower) & (middle <= upper), middle, upper)
+        here = np.bincount(group[positive], minlength=distinct.size)
+        there = np.bincount(group[~positive], minlength=distinct.size)
+        cuts = cls(
+            value=value,
+            gap=upper - lower,
+            tp=np.append(here[::-1].cumsum()[::-1], 0),
+            fp=np.append(there[::-1].cumsum()[::-1], 0),
+            positives=int(positive.sum()),
+            negatives=int((~positive).sum()),
+        )
+        # A score of exactly 1 is positive at every threshold in [0, 1].
+        return cuts.keep(np.arange(value.size) < value.size - (distinct[-1] == 1.0))
+
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> _Cuts:
+        return _Cuts(
+            self.value[chosen],
+            self.gap[chosen],
+            self.tp[chosen],
+            self.fp[chosen],
+            self.positives,
+            self.negatives,
+        )
+
+    def choose(self, rule: Rule, origin: str) -> float:
+        sensitivity = self.tp / self.positives
+        specificity = (self.negatives - self.fp) / self.negatives
+        if rule.kind == "youden":
+            # J * positives * negatives, in integers: equal cuts must compare as equal.
+            j = self.tp * self.negatives - self.fp * self.positives
+            if j.max() <= 0:
+                warn(
+                    f"the scores of {origin} do not tell the classes apart (Youden's J is 0), so "
+                    "the threshold puts every image in one class; train longer or give a number"
+                )
+            return float(self.value[np.lexsort((self.tp, self.gap, j))[-1]])
+        first, second = sensitivity, specificity
+        if rule.kind == "specificity":
+            first, second = specificity, sensitivity
+        reached = first >= cast("float", rule.level)
+        if not reached.any():
+            raise UserError(
+                f"threshold={rule} can't be reached on {origin}: at most {first.max():.4f}, for "
+                "images of the other class score exactly 1; lower the level or give a number"
+            )
+        order = np.lexsort((first[reached], second[reached]))
+        return float(self.value[reached][order[-1]])

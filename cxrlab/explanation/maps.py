@@ -1,0 +1,105 @@
+"""From attributions to colours: one scale for all maps that are shown together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Colormap
+from numpy.typing import NDArray
+
+from cxrlab.explanation import quality
+
+PERCENTILE = 99.5
+"""Percentile of |attribution| at which colours saturate, so that no single pixel sets the scale."""
+
+_OPACITY = 0.85  # of the strongest evidence; the anatomy below it stays visible
+
+
+def signed_colours() -> Colormap:
+    """Perceptually uniform diverging map: blue, grey at zero, red (Moreland, ISVC 2009)."""
+    return matplotlib.colormaps["coolwarm"]
+
+
+def absolute_colours() -> Colormap:
+    """Perceptually uniform sequential map."""
+    return matplotlib.colormaps["inferno"]
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """Values at which colours saturate, in logits a pixel.
+
+    Attributes:
+        signed: end of the signed maps' scale, which runs from `-signed` to `signed`.
+        absolute: end of the smoothed absolute maps' scale, which starts at zero.
+        sigma: standard deviation of the Gaussian that smooths the absolute maps, in pixels.
+    """
+
+    signed: float
+    absolute: float
+    sigma: float
+
+    @classmethod
+    def of(
+        cls, maps: Iterable[NDArray[np.float32]], sigma: float = quality.SMOOTHING
+    ) -> ColourScale:
+        """The scale of all given maps (H, W) together; maps that are not finite have no say."""
+        finite = [attribution for attribution in maps if np.isfinite(attribution).all()]
+        return cls(
+            signed=_percentile([np.abs(attribution) for attribution in finite]),
+            absolute=_percentile([absolute_map(attribution, sigma) for attribution in finite]),
+            sigma=sigma,
+        )
+
+
+def absolute_map(attribution: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """|attribution| (H, W) after Gaussian smoothing by `sigma` pixels; zero where not finite."""
+    finite = np.nan_to_num(attribution, nan=0.0, posinf=0.0, neginf=0.0)
+    return quality.smooth(np.abs(finite), sigma)
+
+
+def signed_rgb(attribution: NDArray[np.float32], scale: ColourScale) -> NDArray[np.uint8]:
+    """The signed map, pixel by pixel, as uint8 (H, W, 3)."""
+    finite = np.nan_to_num(attribution, nan=0.0, posinf=0.0, neginf=0.0)
+    return _to_rgb(signed_colours()(0.5 + 0.5 * np.clip(finite / scale.signed, -1, 1)))
+
+
+def overlay_rgb(
+    image: NDArray[np.uint8], attribution: NDArray[np.float32], scale: ColourScale
+) -> NDArray[np.uint8]:
+    """The absolute map over the image, the more opaque the larger, as uint8 (H, W, 3)."""
+    strength = np.clip(absolute_map(attribution, scale.sigma) / scale.absolute, 0, 1)
+    colours = absolute_colours()(strength)[..., :3]
+    alpha = _OPACITY * strength[..., None]
+    return _to_rgb((1 - alpha) * _grey_rgb(image) / 255 + alpha * colours)
+
+
+def strip(
+    image: NDArray[np.uint8], attribution: NDArray[np.float32], scale: ColourScale
+) -> NDArray[np.uint8]:
+    """Image, signed map and overlay side by side, uint8 (H, 3 W, 3)."""
+    return np.concatenate(
+        [
+            _grey_rgb(image),
+            signed_rgb(attribution, scale),
+            overlay_rgb(image, attribution, scale),
+        ],
+        axis=1,
+    )
+
+
+def _grey_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(np.asarray(image, dtype=np.uint8)[..., None], 3, axis=-1)
+
+
+def _to_rgb(colours: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.rint(255 * colours[..., :3]).astype(np.uint8)
+
+
+def _percentile(magnitudes: list[NDArray[np.float32]]) -> float:
+    """The robust maximum; 1 where there is nothing above zero, which would scale nothing."""
+    value = float(np.percentile(np.stack(magnitudes), PERCENTILE)) if magnitudes else 0.0
+    return value if value > 0 else 1.0

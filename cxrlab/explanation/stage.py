@@ -1,0 +1,74 @@
+"""The explanations of a training run: a panel while it learns, galleries at its end."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+
+from cxrlab.config.schema import ExplanationConfig
+from cxrlab.data.datamodule import ImageDataModule
+from cxrlab.data.prepare import read_masks
+from cxrlab.evaluation.stage import Evaluation
+from cxrlab.explanation.callback import ExplanationPanel
+from cxrlab.explanation.gallery import explain_cases
+from cxrlab.explanation.integrated_gradients import IntegratedGradients
+from cxrlab.explanation.selection import gallery_cases, panel_indices
+from cxrlab.model.classifier import Classifier
+from cxrlab.tracking.run import Run
+
+
+def explanation_panel(
+    config: ExplanationConfig, batches: ImageDataModule, run: Run
+) -> list[pl.Callback]:
+    """The callback that draws the fixed validation panel; empty where it is turned off."""
+    if config.method == "none" or config.panel_images == 0:
+        return []
+    manifest = batches.data.manifest
+    rows = manifest.split("val")
+    chosen = panel_indices(rows, config.panel_images)
+    panel = ExplanationPanel(
+        # Training should not wait for the images whose integral converges late.
+        _method(config, max_steps=config.steps),
+        batches.images("val")[chosen],
+        rows.iloc[chosen],
+        classes=manifest.classes,
+        every_n_epochs=config.every_n_epochs,
+        output=run.output,
+        log_image=run.log_image,
+        log_metrics=run.log_metrics,
+    )
+    return [panel]
+
+
+def explain_gallery(
+    config: ExplanationConfig,
+    classifier: Classifier,
+    evaluation: Evaluation,
+    batches: ImageDataModule,
+    run: Run,
+) -> None:
+    """Explain the surest right and wrong cases of test, or of validation where test is unread."""
+    if config.method == "none" or config.gallery_images == 0:
+        return
+    manifest = batches.data.manifest
+    split = "test" if "test" in evaluation.tables else "val"
+    threshold = evaluation.point.threshold
+    metrics = explain_cases(
+        classifier,
+        _method(config, max_steps=config.max_steps),
+        gallery_cases(evaluation.tables[split], config.gallery_images),
+        batches.images(split),
+        classes=manifest.classes,
+        threshold=threshold.value if threshold else None,
+        output=run.output,
+        masks=read_masks(manifest, classifier.image_size, split),
+    )
+    run.log_metrics(metrics, max(1, classifier.trainer.global_step))
+
+
+def _method(config: ExplanationConfig, max_steps: int) -> IntegratedGradients:
+    return IntegratedGradients(
+        steps=config.steps,
+        max_steps=max_steps,
+        tolerance=config.tolerance,
+        batch_size=config.batch_size,
+    )

@@ -1,0 +1,1 @@
+"""Backbone and its weights, head, losses and the LightningModule that joins them."""

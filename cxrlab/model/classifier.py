@@ -1,0 +1,132 @@
+"""The LightningModule: backbone, head and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from cxrlab.data.batches import Batch
+from cxrlab.model.backbone import Backbone
+from cxrlab.model.head import Head
+from cxrlab.model.losses import ClassificationLoss
+from cxrlab.model.metrics import epoch_metrics
+from cxrlab.training.optimizers import configure
+
+
+class Classifier(pl.LightningModule):
+    """A classifier of grayscale radiographs that carries all it needs in its checkpoint.
+
+    Every argument is a plain value and is saved as a hyperparameter, so that a checkpoint can be
+    loaded without a configuration, weights file or network.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str],
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        model_args: Mapping[str, Any],
+        class_weights: Sequence[float],
+        model: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+    ) -> None:
+        """Build the network with random weights.
+
+        Args:
+            classes: class names; the index is the target.
+            image_size: side of the square input, pixels.
+            mean: mean of each input channel that the weights expect, in [0, 1].
+            std: SD of each input channel.
+            model_args: arguments of the timm constructor that the weights need.
+            class_weights: weight of each class in the loss.
+            model: the `model` section of the configuration.
+            loss: the `loss` section.
+            optimizer: the `optimizer` section.
+            scheduler: the `scheduler` section.
+        """
+        super().__init__()
+        self.save_hyperparameters()
+        self.classes, self.image_size = tuple(classes), image_size
+        self.backbone = Backbone(
+            model["backbone"],
+            mean=mean,
+            std=std,
+            model_args=model_args,
+            drop_path=model["drop_path"],
+            standardise=model["standardise"],
+        )
+        outputs = 1 if len(classes) == 2 else len(classes)
+        self.head = Head(
+            self.backbone.num_features, outputs, hidden=model["hidden"], dropout=model["dropout"]
+        )
+        self.loss = ClassificationLoss(
+            class_weights,
+            label_smoothing=loss["label_smoothing"],
+            focal_gamma=loss["focal_gamma"],
+        )
+        self.val_metrics = epoch_metrics(len(classes))
+        if model["freeze_backbone"]:
+            self.backbone.freeze(None)
+        elif model["freeze_stages"]:
+            self.backbone.freeze(model["freeze_stages"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            images: (B, 1, H, W) float32 in [0, 1].
+
+        Returns:
+            (B,) for two classes, the logit of the second; else (B, K).
+        """
+        return self.head(self.backbone(images))
+
+    def network(self) -> nn.Sequential:
+        """Backbone and head alone, without Lightning: images to logits, as `forward`."""
+        return nn.Sequential(self.backbone, self.head)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a training batch."""
+        loss: Tensor = self.loss(self(batch["image"]), batch["target"])
+        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect what the validation metrics need."""
+        logits = self(batch["image"]).float()
+        loss = self.loss(logits, batch["target"])
+        self.log("val/loss", loss, batch_size=len(logits), on_step=False, on_epoch=True)
+        self.val_metrics.update(probabilities(logits), batch["target"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole validation split."""
+        values = self.val_metrics.compute()
+        self.val_metrics.reset()
+        self.log_dict({k: v for k, v in values.items() if k != "val/auroc"})
+        self.log("val/auroc", values["val/auroc"], prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimizer and scheduler of the configuration."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return configure(
+            self.backbone, self.head, self.hparams["optimizer"], self.hparams["scheduler"], steps
+        )
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Sigmoid of (B,) logits or softmax of (B, K), float32.
+
+    Metrics are always given these: torchmetrics guesses from the values of each batch whether it
+    sees logits.
+    """
+    logits = logits.float()
+    return torch.sigmoid(logits) if logits.ndim == 1 else logits.softmax(dim=1)

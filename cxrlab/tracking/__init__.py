@@ -1,0 +1,18 @@
+"""Runs in MLflow: the store that keeps them, the run that is written, where it came from.
+
+MLflow reads these variables while it is imported, and every module here imports it later than
+this: no telemetry, no progress bars, and no lines of its own on stdout, where the commands print
+what other programs read.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _variable, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}.items():
+    os.environ.setdefault(_variable, _value)

@@ -1,0 +1,80 @@
+"""From what a user types for a run to its id and folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlab.config.paths import store_dir
+from cxrlab.config.schema import TrackingConfig
+from cxrlab.errors import UserError
+from cxrlab.tracking.store import Store, one_line_errors, open_store
+
+OUTPUT_TAG = "cxrlab.output"
+ID_FILE = "config/run_id.txt"
+_LATEST = "latest"
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run on disk.
+
+    Attributes:
+        output: its folder.
+        run_id: its MLflow id; None for a run without MLflow.
+        status: MLflow's word; None without MLflow.
+    """
+
+    output: Path
+    run_id: str | None
+    status: str | None = None
+
+
+def find_run(name: str, config: TrackingConfig) -> FoundRun:
+    """Find a run that can go on.
+
+    Args:
+        name: an MLflow run id, a unique prefix of one, `latest` (of those that did not finish),
+            or the run's folder.
+        config: where runs are kept.
+
+    Raises:
+        UserError: no run or several are meant, the run has finished, or its folder is gone.
+    """
+    if name != _LATEST and Path(name).is_dir():
+        file = Path(name) / ID_FILE
+        run_id = file.read_text().strip() if file.is_file() else None
+        if run_id is None:
+            return FoundRun(Path(name).absolute(), None)
+        name = run_id
+    found = _lookup(name, open_store(config.uri, store_dir()))
+    if found.status == "FINISHED":
+        raise UserError(f"resume={name}: the run {found.run_id} has finished; start a new one")
+    if not found.output.is_dir():
+        raise UserError(f"resume={name}: the run's folder {found.output} is gone; start a new run")
+    return found
+
+
+def _lookup(name: str, store: Store) -> FoundRun:
+    client = store.client()
+    with one_line_errors(store):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        runs = client.search_runs(experiments, max_results=_MOST, order_by=["start_time DESC"])
+    known = [r for r in runs if OUTPUT_TAG in r.data.tags]
+    if name == _LATEST:
+        matching = [r for r in known if r.info.status != "FINISHED"][:1]
+    else:
+        matching = [r for r in known if r.info.run_id.startswith(name)]
+    if not matching:
+        what = "no unfinished run" if name == _LATEST else f"no run {name!r}"
+        raise UserError(
+            f"resume={name}: {what} in {store.shown}; python -m cxrlab.ui lists the runs"
+        )
+    if len(matching) > 1:
+        ids = ", ".join(r.info.run_id for r in matching[:3])
+        raise UserError(
+            f"resume={name}: {len(matching)} runs begin so ({ids}); give more characters"
+        )
+    run = matching[0]
+    return FoundRun(Path(run.data.tags[OUTPUT_TAG]), run.info.run_id, run.info.status)

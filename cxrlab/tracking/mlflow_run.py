@@ -1,0 +1,252 @@
+"""A run in MLflow, through a client of its own and without MLflow's global state."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from cxrlab.errors import UserError, warn
+from cxrlab.tracking.metrics import MetricBuffer, Point
+from cxrlab.tracking.params import PARAM_LENGTH, TAG_LENGTH, allowed_name, cut
+from cxrlab.tracking.store import Store, experiment_id, one_line_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from mlflow.tracking import MlflowClient
+    from numpy.typing import NDArray
+
+_BATCH = 100  # mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
+_ERROR_LENGTH = 500
+_DIGEST_LENGTH = 36  # mlflow.utils.validation.MAX_DATASET_DIGEST_SIZE
+_CONTEXTS = {"val": "validation"}
+_COLUMN_TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
+
+
+class TrackedRun:
+    """A run in MLflow, made by `create_run` or `reopen_run`.
+
+    Every method that reaches the store raises UserError where the store fails.
+    """
+
+    def __init__(self, store: Store, run_id: str, output: Path) -> None:
+        """Write to an existing, running run of the store and to the folder `output`."""
+        self.run_id = run_id
+        self.uri = store.uri
+        self.output = output
+        self._store = store
+        self._client: MlflowClient = store.client()
+        self._metrics = MetricBuffer(output / "metrics.csv", send=self._send)
+
+    def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Record one step's values; MLflow keeps NaN, and infinities as the largest float."""
+        self._metrics.add(values, step)
+
+    def flush(self) -> None:
+        """Write and send what is buffered."""
+        self._metrics.flush()
+
+    def _send(self, points: Sequence[Point]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(allowed_name(p.name), p.value, p.time, p.step) for p in points]
+        with one_line_errors(self._store):
+            self._client.log_batch(self.run_id, metrics=metrics)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags, or change them; values are cut at MLflow's 8,000 characters."""
+        from mlflow.entities import RunTag
+
+        rows = [RunTag(allowed_name(key), cut(text, TAG_LENGTH)) for key, text in tags.items()]
+        with one_line_errors(self._store):
+            for start in range(0, len(rows), _BATCH):
+                self._client.log_batch(self.run_id, tags=rows[start : start + _BATCH])
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Add params; values are cut at MLflow's 6,000 characters, `config.yaml` has them whole."""
+        from mlflow.entities import Param
+
+        rows = [Param(key, text) for key, text in _as_params(params).items()]
+        with one_line_errors(self._store):
+            for start in range(0, len(rows), _BATCH):
+                self._client.log_batch(self.run_id, params=rows[start : start + _BATCH])
+
+    def upload(self, relative: str | Path) -> None:
+        """Store a file or folder of `output` as an artifact of the same path.
+
+        Raises:
+            FileNotFoundError: There is no such file or folder.
+            ValueError: The path leads out of the output folder.
+        """
+        path = self.output / relative
+        place = PurePosixPath(path.resolve().relative_to(self.output.resolve()))
+        if not path.exists():
+            raise FileNotFoundError(f"nothing to upload at {path}")
+        with one_line_errors(self._store):
+            if path.is_dir():
+                target = None if place == PurePosixPath() else str(place)
+                self._client.log_artifacts(self.run_id, str(path), target)
+            else:
+                parent = None if place.parent == PurePosixPath() else str(place.parent)
+                self._client.log_artifact(self.run_id, str(path), parent)
+
+    def log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
+        """Show an image, (H, W) or (H, W, 3) RGB, in the image grid: a row a key, over steps."""
+        key = re.sub(r"[^a-zA-Z0-9_./ -]", "_", key)
+        with one_line_errors(self._store):
+            self._client.log_image(self.run_id, array, key=key, step=step)
+
+    def log_dataset(
+        self, table: pd.DataFrame, *, name: str, split: str, digest: str, source: str
+    ) -> None:
+        """Record that the run used a split: its columns and size, not its rows.
+
+        Args:
+            table: The split's part of the manifest.
+            name: The dataset's name; the split is appended.
+            split: `train`, `val` or `test`, shown as the context train, validation or test.
+            digest: Hash of the split's content, cut at 36 characters.
+            source: Folder or address that the images came from.
+        """
+        # mlflow.data.from_pandas would guess the source's kind, warn of integers and read rows.
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        columns = [
+            {"name": str(label), "type": _COLUMN_TYPES.get(dtype.kind, "string"), "required": True}
+            for label, dtype in table.dtypes.items()
+        ]
+        dataset = Dataset(
+            # MLflow keeps one input a name and digest: equal splits would hide each other.
+            name=f"{name}_{split}",
+            digest=digest[:_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps({"num_rows": len(table), "num_elements": int(table.size)}),
+        )
+        context = InputTag("mlflow.data.context", _CONTEXTS.get(split, split))
+        with one_line_errors(self._store):
+            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+
+    def close(self, status: str, error: BaseException | None = None) -> None:
+        """Flush and end the run as `FINISHED`, `FAILED` or `KILLED`, as far as the store lets it.
+
+        Args:
+            status: MLflow's word.
+            error: What ended the run; its one line becomes the tag `cxrlab.error`. Failures of the
+                store are then only warned of, so that they don't hide it.
+
+        Raises:
+            UserError: Something could not be stored and there was no error before.
+        """
+        failures = []
+        try:
+            self.flush()
+        except UserError as failure:
+            failures.append(failure)
+            status = "FAILED" if error is None else status
+        try:
+            if error or failures:
+                self.set_tags({"cxrlab.error": _one_line(error or failures[0])})
+            with one_line_errors(self._store):
+                self._client.set_terminated(self.run_id, status)
+        except UserError as failure:
+            failures.append(failure)
+        if failures and error is None:
+            raise failures[0]
+        if failures:
+            warn(
+                f"the end of run {self.run_id} is not in MLflow, only in its folder {self.output}: "
+                f"{failures[0]}"
+            )
+
+
+def create_run(
+    store: Store,
+    experiment: str,
+    name: str,
+    output: Path,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    description: str | None,
+) -> TrackedRun:
+    """A new, running run; the arguments are those of `cxrlab.tracking.run.start_run`."""
+    number = experiment_id(store, experiment)
+    first = _with_columns(tags, description)
+    with one_line_errors(store):
+        run_id = store.client().create_run(number, tags=first, run_name=name).info.run_id
+    run = TrackedRun(store, run_id, output)
+    run.log_params(params)
+    return run
+
+
+def reopen_run(
+    store: Store,
+    run_id: str,
+    output: Path,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    description: str | None,
+) -> TrackedRun:
+    """An earlier run, RUNNING again; the arguments are those of `start_run`."""
+    added = _new_params(store, run_id, params)
+    with one_line_errors(store):
+        store.client().update_run(run_id, status="RUNNING")
+    run = TrackedRun(store, run_id, output)
+    run.log_params(added)
+    run.set_tags(_with_columns(tags, description))
+    return run
+
+
+def _new_params(store: Store, run_id: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """The params that a run to be reopened doesn't have yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        kept = store.client().get_run(run_id).data.params
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            with one_line_errors(store):
+                raise
+        raise UserError(
+            f"run {run_id} is not in the tracking store {store.shown}: give its own store with "
+            "tracking.uri, or another run"
+        ) from error
+    given = _as_params(params)
+    changed = [key for key, text in given.items() if kept.get(key, text) != text]
+    if changed:
+        warn(
+            f"params of run {run_id} changed since it began ({', '.join(sorted(changed))}): MLflow "
+            "keeps the first values; config/config.yaml in its artifacts has the new ones"
+        )
+    return {key: text for key, text in given.items() if key not in kept}
+
+
+def _as_params(params: Mapping[str, Any]) -> dict[str, str]:
+    return {allowed_name(key): cut(str(value), PARAM_LENGTH) for key, value in params.items()}
+
+
+def _with_columns(tags: Mapping[str, str], description: str | None) -> dict[str, str]:
+    """The tags, with those that fill the columns User, Source and Version of the MLflow UI."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in the password table
+        user = "unknown"
+    filled = {"mlflow.user": user, "mlflow.source.type": "LOCAL"}
+    own = {
+        "mlflow.source.name": tags.get("cxrlab.command"),
+        "mlflow.source.git.commit": tags.get("cxrlab.git_commit"),
+        "mlflow.note.content": description,
+    }
+    filled |= {key: text for key, text in own.items() if text}
+    return {allowed_name(key): cut(text, TAG_LENGTH) for key, text in {**filled, **tags}.items()}
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return cut(f"{kind}: {text}" if text else kind, _ERROR_LENGTH)

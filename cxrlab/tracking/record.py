@@ -1,0 +1,168 @@
+"""What of a training run is kept, under which names, and where."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+
+from cxrlab.augmentation.augmenter import Augmenter
+from cxrlab.augmentation.figures import draw_augmented
+from cxrlab.config.paths import store_dir
+from cxrlab.config.schema import Config, TrackingConfig
+from cxrlab.data.manifest import SPLITS, Manifest
+from cxrlab.data.prepare import PreparedData
+from cxrlab.explanation.selection import panel_indices
+from cxrlab.tracking.find import ID_FILE, OUTPUT_TAG
+from cxrlab.tracking.ids import hash_patient_ids, store_salt
+from cxrlab.tracking.params import flatten
+from cxrlab.tracking.provenance import environment_text, run_tags
+from cxrlab.tracking.run import Run, start_run
+from cxrlab.tracking.store import Store, open_store
+from cxrlab.training.fit import BEST
+from cxrlab.training.session import CONFIG_FILE, OVERRIDES_FILE, Session
+
+if TYPE_CHECKING:
+    from cxrlab.data.datamodule import ImageDataModule
+    from cxrlab.evaluation.stage import Evaluation
+    from cxrlab.model.classifier import Classifier
+
+_UPLOADED = ("predictions", "figures", "explanations", "checkpoints", "metrics.csv")
+_AUGMENTED_IMAGES = 4
+
+
+def open_configured_store(config: TrackingConfig) -> Store | None:
+    """The store that the configuration names; None without MLflow.
+
+    Raises:
+        UserError: it can't be used.
+    """
+    return open_store(config.uri, store_dir()) if config.enabled else None
+
+
+def with_hashed_patients(
+    manifest: Manifest, config: TrackingConfig, store: Store | None
+) -> Manifest:
+    """The manifest with patient ids that nobody outside can read, unless they are to be plain."""
+    if config.patient_ids == "plain":
+        return manifest
+    folder = (store.folder if store else None) or store_dir()
+    hashed = hash_patient_ids(manifest.table["patient_id"], store_salt(folder))
+    return manifest.with_table(manifest.table.assign(patient_id=hashed))
+
+
+@contextmanager
+def open_run(
+    session: Session, store: Store | None, data: PreparedData, device: str, weights: str
+) -> Iterator[Run]:
+    """The session's run, new or reopened, with its params and tags."""
+    config = session.config
+    tags = {
+        **run_tags(session.command, device),
+        "cxrlab.data_fingerprint": data.fingerprint,
+        "cxrlab.split_hash": data.manifest.split_hash(),
+        "cxrlab.weights": weights,
+        OUTPUT_TAG: str(session.output),
+    }
+    parameters = config.plain()
+    del parameters["resume"]  # not part of what is repeated
+    try:
+        with start_run(
+            store,
+            experiment=config.tracking.experiment,
+            name=config.tracking.name or run_name(session),
+            output=session.output,
+            tags=tags,
+            params=flatten(parameters),
+            run_id=session.run_id,
+        ) as run:
+            yield run
+    except KeyboardInterrupt:
+        logging.getLogger("cxrlab").warning(
+            "interrupted; go on with: python -m cxrlab.train resume=%s", run.run_id
+        )
+        raise
+
+
+def run_name(session: Session) -> str:
+    """Backbone, what the user changed, and the time: tells runs apart whatever the seed."""
+    ignored = ("tracking", "resume", "hydra", "data.root", "data.cache", "model=")
+    changed = [o.lstrip("+") for o in session.overrides if not o.lstrip("+").startswith(ignored)]
+    parts = [session.config.model.backbone, *changed]
+    if session.job is not None:
+        parts.append(f"#{session.job}")
+    return " ".join([*parts, datetime.now().strftime("%m-%d %H:%M:%S")])
+
+
+def write_inputs(run: Run, session: Session, batches: ImageDataModule) -> None:
+    """Write and upload configuration, environment, manifest and samples before training."""
+    config, data = session.config, batches.data
+    texts = {
+        CONFIG_FILE: yaml.safe_dump(config.plain(), sort_keys=False),
+        OVERRIDES_FILE: yaml.safe_dump(list(session.overrides)),
+        "config/environment.txt": environment_text(),
+        ID_FILE: run.run_id,
+        "data/manifest.csv": data.manifest.table.to_csv(index=False),
+        "data/bad_images.yaml": yaml.safe_dump(data.bad),
+    }
+    for name, text in texts.items():
+        file = run.output / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    _write_augmented(run, config, batches)
+    for name in ("config", "data", "figures"):
+        run.upload(name)
+    for split in SPLITS:
+        run.log_dataset(
+            data.manifest.split(split),
+            name=data.manifest.name,
+            split=split,
+            digest=data.manifest.digest(split),
+            source=str(data.manifest.root),
+        )
+
+
+def _write_augmented(run: Run, config: Config, batches: ImageDataModule) -> None:
+    train = batches.data.manifest.split("train")
+    chosen = panel_indices(train.assign(split="val"), _AUGMENTED_IMAGES)
+    images = batches.images("train")[chosen]
+    labels = train["label"].iloc[chosen].tolist()
+    figure = draw_augmented(images, labels, Augmenter(config.augmentation))
+    file = run.output / "figures" / "augmentation.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+
+
+def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> None:
+    """Log the final metrics and keep the operating point with the best checkpoint."""
+    step = max(1, classifier.trainer.global_step)
+    run.log_metrics({**evaluation.values(), "temperature": evaluation.point.temperature}, step)
+    file = run.output / BEST
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    checkpoint["operating_point"] = asdict(evaluation.point)
+    changed = file.with_suffix(".new")
+    torch.save(checkpoint, changed)
+    changed.replace(file)
+
+
+def upload_outputs(run: Run) -> None:
+    """Send what the run wrote to its artifacts."""
+    run.flush()
+    for name in _UPLOADED:
+        if (run.output / name).exists():
+            run.upload(name)
+
+
+def log_model(run: Run, config: TrackingConfig, classifier: Classifier) -> None:
+    """Log the network itself, as a graph that loads without this package."""
+    if not (config.enabled and config.log_model):
+        return
+    from cxrlab.tracking.model import log_network
+
+    log_network(run, classifier)

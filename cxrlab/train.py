@@ -1,0 +1,81 @@
+"""`python -m cxrlab.train`: fit, choose on validation, evaluate, explain and track one run."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cxrlab.config.app import command
+
+if TYPE_CHECKING:
+    from cxrlab.config.schema import Config
+    from cxrlab.data.manifest import Manifest
+    from cxrlab.training.session import Session
+
+_log = logging.getLogger("cxrlab")
+
+
+@command("train", schema="Config")
+def main(config: Config) -> None:
+    """Refuse what is wrong with the data before anything heavy is imported, then train."""
+    from cxrlab.data.sources import load_manifest
+    from cxrlab.training.session import open_session
+
+    session = open_session(config)
+    manifest = load_manifest(session.config.data)
+    print(f"run: {train(session, manifest)}")
+
+
+def train(session: Session, manifest: Manifest) -> str:
+    """The whole story of a run.
+
+    Args:
+        session: configuration, folder, and the run to go on with, if any.
+        manifest: the dataset, split.
+
+    Returns:
+        The MLflow run id, or the run's folder without MLflow.
+    """
+    import pytorch_lightning as pl
+
+    from cxrlab.data.prepare import prepare
+    from cxrlab.evaluation import stage
+    from cxrlab.evaluation.summary import print_results
+    from cxrlab.explanation.stage import explain_gallery, explanation_panel
+    from cxrlab.tracking import record
+    from cxrlab.training.build import build_classifier, build_datamodule
+    from cxrlab.training.fit import fit
+    from cxrlab.training.hardware import choose_hardware
+    from cxrlab.training.inference import predict_logits
+
+    config = session.config
+    store = record.open_configured_store(config.tracking)
+    data = prepare(record.with_hashed_patients(manifest, config.tracking, store), config.data)
+    hardware = choose_hardware(config.trainer)
+    _log.info("%s: %d images; %s", manifest.name, len(data.manifest), hardware.description)
+    pl.seed_everything(config.seed, verbose=False)
+    classifier, weights = build_classifier(config, data)
+    with record.open_run(session, store, data, hardware.description, weights) as run:
+        batches = build_datamodule(config, data)
+        record.write_inputs(run, session, batches)
+        panel = explanation_panel(config.explanation, batches, run)
+        fit(config, classifier, batches, run, hardware, panel)
+        splits = {"val": batches.val_dataloader()}
+        if config.evaluation.test:
+            splits["test"] = batches.test_dataloader()
+        logits = {
+            name: predict_logits(classifier, loader, hardware.device, f"predicting {name}")
+            for name, loader in splits.items()
+        }
+        evaluation = stage.evaluate(data.manifest, logits, config.threshold)
+        stage.write(evaluation, data.manifest.classes, run.output)
+        record.write_results(run, evaluation, classifier)
+        explain_gallery(config.explanation, classifier, evaluation, batches, run)
+        record.upload_outputs(run)
+        record.log_model(run, config.tracking, classifier)
+    print_results(evaluation.metrics, data.manifest.classes, threshold=evaluation.point.threshold)
+    return run.run_id
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Optimizers, schedulers, hardware, callbacks and the fit itself."""

@@ -1,0 +1,52 @@
+"""From a configuration to the objects that train: data module and classifier."""
+
+from __future__ import annotations
+
+import torch
+
+from cxrlab.augmentation.augmenter import Augmenter
+from cxrlab.config.schema import Config
+from cxrlab.data.datamodule import ImageDataModule
+from cxrlab.data.prepare import PreparedData
+from cxrlab.model.classifier import Classifier
+from cxrlab.model.losses import class_weights
+from cxrlab.model.weights import find_weights
+
+
+def build_datamodule(config: Config, data: PreparedData) -> ImageDataModule:
+    """Batches of the configured size, order and augmentation."""
+    return ImageDataModule(
+        data,
+        batch_size=config.data.batch_size,
+        eval_batch_size=config.evaluation.batch_size,
+        seed=config.seed,
+        augment=Augmenter(config.augmentation),
+    )
+
+
+def build_classifier(config: Config, data: PreparedData) -> tuple[Classifier, str]:
+    """A classifier with its first weights, and the name of those.
+
+    The configured seed decides every random weight, whatever was drawn before.
+
+    Raises:
+        UserError: backbone or weights can't be had.
+    """
+    weights = find_weights(config.model.backbone, config.model.weights)
+    targets = torch.tensor(data.manifest.split("train")["target"].to_numpy())
+    balanced = config.loss.class_weights == "balanced"
+    torch.manual_seed(config.seed)
+    classifier = Classifier(
+        classes=list(data.manifest.classes),
+        image_size=config.data.image_size,
+        mean=list(weights.mean),
+        std=list(weights.std),
+        model_args=dict(weights.model_args),
+        class_weights=class_weights(targets, len(data.manifest.classes), balanced=balanced),
+        model=config.model.model_dump(mode="json"),
+        loss=config.loss.model_dump(mode="json"),
+        optimizer=config.optimizer.model_dump(mode="json"),
+        scheduler=config.scheduler.model_dump(mode="json"),
+    )
+    classifier.backbone.load(weights)
+    return classifier, weights.tag

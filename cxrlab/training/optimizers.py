@@ -1,0 +1,98 @@
+"""Optimizers and learning rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+# The rate that a one-cycle run begins with, as a share of the highest (torch's OneCycleLR).
+_ONECYCLE_START = 1 / 25
+
+
+def configure(
+    backbone: nn.Module,
+    head: nn.Module,
+    optimizer: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    steps: int,
+) -> OptimizerLRScheduler:
+    """Optimizer and scheduler in Lightning's form.
+
+    Args:
+        backbone: trained at `lr * backbone_lr_factor`.
+        head: trained at `lr`.
+        optimizer: the `optimizer` section of the configuration.
+        scheduler: the `scheduler` section.
+        steps: optimizer steps of the whole run.
+    """
+    built = build_optimizer(backbone, head, optimizer)
+    if scheduler["name"] == "none":
+        return built
+    if scheduler["name"] == "plateau":
+        plateau = ReduceLROnPlateau(
+            built, mode="max", factor=scheduler["factor"], patience=scheduler["patience"]
+        )
+        return {
+            "optimizer": built,
+            "lr_scheduler": {"scheduler": plateau, "monitor": "val/auroc", "interval": "epoch"},
+        }
+    factors = LambdaLR(built, lambda step: rate_factor(step, steps, scheduler))
+    return {"optimizer": built, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
+
+
+def build_optimizer(backbone: nn.Module, head: nn.Module, config: Mapping[str, Any]) -> Optimizer:
+    """Adam, AdamW or SGD over four groups: backbone and head, with and without weight decay."""
+    groups = []
+    for module, rate in (
+        (backbone, config["lr"] * config["backbone_lr_factor"]),
+        (head, config["lr"]),
+    ):
+        trained = [p for p in module.parameters() if p.requires_grad]
+        # Biases and norm weights are the one-dimensional ones; decaying them only hurts.
+        for decay, chosen in (
+            (config["weight_decay"], [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    if config["name"] == "sgd":
+        return torch.optim.SGD(groups, momentum=config["momentum"], nesterov=config["momentum"] > 0)
+    betas = (config["momentum"], 0.999)
+    kind = torch.optim.AdamW if config["name"] == "adamw" else torch.optim.Adam
+    return kind(groups, betas=betas)
+
+
+def rate_factor(step: int, steps: int, config: Mapping[str, Any]) -> float:
+    """Learning rate at a step, as a share of the highest.
+
+    Args:
+        step: optimizer steps done.
+        steps: of the whole run.
+        config: the `scheduler` section: cosine (linear warm-up from zero) or onecycle (cosine
+            up from 1/25).
+
+    Returns:
+        A factor in [0, 1].
+    """
+    warmup = config["warmup"] * steps
+    if step < warmup:
+        share = (step + 1) / (warmup + 1)
+        return share if config["name"] == "cosine" else _cosine(_ONECYCLE_START, 1.0, share)
+    share = (step - warmup) / max(1.0, steps - warmup)
+    return _cosine(1.0, config["final_factor"], min(1.0, share))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def highest_rate(optimizers: Iterable[Optimizer]) -> float:
+    """The highest rate of any group: the head's."""
+    return max(group["lr"] for optimizer in optimizers for group in optimizer.param_groups)

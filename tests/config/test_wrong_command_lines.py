@@ -1,0 +1,146 @@
+"""What users mistype, and the one line that each of it prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Command line -> words that its single line on stderr must hold: the key, the value, the remedy.
+WRONG = {
+    # unknown keys
+    "optimizer.lrr=1": ["optimizer.lrr", "did you mean 'optimizer.lr'"],
+    "+optimizer.lrr=1": ["optimizer.lrr", "1", "did you mean 'lr'"],
+    "modell=resnet50": ["modell", "did you mean 'model'"],
+    "trainer.epochs=3": ["trainer.epochs", "did you mean"],
+    "+foo=1": ["foo", "1"],
+    "data.root=x": ["data.root", "another choice of data"],
+    "optimizer/foo=x": ["optimizer/foo", "did you mean 'optimizer'"],
+    # unknown choices
+    "model=mobilenet2": ["model=mobilenet2", "did you mean 'mobilenetv2'"],
+    "data=chestxray": ["data=chestxray", "did you mean 'chest_xray'"],
+    "augmentation=stong": ["augmentation=stong", "did you mean 'strong'"],
+    "experiment=keras": ["experiment=keras", "did you mean 'keras_baseline'"],
+    "trainer=tpu": ["trainer=tpu", "valid: auto, cpu, gpu"],
+    "data=base": ["data", "data=phantom"],
+    "optimizer.name=adm": ["optimizer.name=adm", "did you mean 'adam'"],
+    "tracking.patient_ids=open": ["tracking.patient_ids=open", "valid: hashed, plain"],
+    "data.name=foo": ["data.name", "foo", "phantom"],
+    # wrong types
+    "trainer.max_epochs=abc": ["trainer.max_epochs=abc", "integer"],
+    "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "integer"],
+    "seed=null": ["seed=null", "integer"],
+    "model.freeze_backbone=maybe": ["model.freeze_backbone=maybe", "boolean"],
+    "augmentation.crop_scale=[0.5]": ["augmentation.crop_scale"],
+    "optimizer.lr=fast": ["optimizer.lr=fast", "number"],
+    "trainer.max_epochs=???": ["trainer.max_epochs"],
+    # impossible values
+    "trainer.max_epochs=0": ["trainer.max_epochs=0", "at least 1", "trainer.max_epochs=1"],
+    "optimizer.lr=-1": ["optimizer.lr=-1", "greater than 0"],
+    "model.dropout=1": ["model.dropout=1", "less than 1", "model.dropout=0.99"],
+    "data.difficulty=2": ["data.difficulty=2", "at most 1", "data.difficulty=1"],
+    "seed=-1": ["seed=-1", "seed=0"],
+    "augmentation.crop_scale=[0.9,0.1]": ["augmentation.crop_scale", "range"],
+    "augmentation.crop_scale=[0.9,1.5]": ["augmentation.crop_scale", "whole image"],
+    "threshold=youdn": ["threshold=youdn", "youden"],
+    "threshold=1.5": ["threshold=1.5"],
+    "threshold=sensitivity:97": ["threshold=sensitivity:97"],
+    # values that don't go together
+    "data.fold=1": ["fold needs folds", "data.folds=5"],
+    "data.fold=5 data.folds=5": ["fold=5", "0..4"],
+    "explanation.steps=512": ["explanation.max_steps=128", "explanation.max_steps=512"],
+    "model.weights=imgnet": ["model.weights=imgnet", "did you mean 'imagenet'"],
+    "model.weights=phantom model=resnet50": ["model.weights=phantom", "mobilenetv2_100"],
+    # not a command line at all
+    "trainer": ["'trainer'", "key=value"],
+    "optimizer=[adam": ["optimizer=[adam", "key=value"],
+    "~optimizer": ["optimizer is missing"],
+    "seed=${nothing}": ["nothing"],
+    # data that is not there
+    "data=chest_xray data.root=/no/such/folder": [
+        "/no/such/folder",
+        "data.root=PATH",
+        "CXRLAB_DATA",
+    ],
+    "resume=nosuchrun": ["resume=nosuchrun", "cxrlab.ui"],
+}
+
+
+def run_command(*overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # The store of these commands is the working directory's, never the checkout's.
+    store = f"tracking.uri=sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}"
+    return subprocess.run(
+        [sys.executable, "-m", "cxrlab.train", store, *overrides],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_command_line_prints_one_line_and_exits_with_2(line: str) -> None:
+    done = run_command(*line.split(" "))
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for words in WRONG[line]:
+        assert words in lines[0]
+    assert not list(Path.cwd().glob("mlruns/artifacts/*"))
+
+
+def test_configuration_errors_come_before_torch_and_mlflow_are_imported() -> None:
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['cxrlab.train', 'trainer.max_epochs=0']\n"
+        "try: runpy.run_module('cxrlab.train', run_name='__main__')\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "print(status, sorted({'torch', 'mlflow', 'pandas', 'cv2'} & set(sys.modules)))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "2 []"
+    # Two seconds on a quiet machine; a busy one must not fail the suite.
+    assert time.perf_counter() - start < 10
+
+
+def test_the_full_error_shows_the_traceback() -> None:
+    done = run_command("trainer.max_epochs=0", HYDRA_FULL_ERROR="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr or "UserError" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "ui"])
+def test_help_names_groups_and_keys_without_heavy_imports(command: str) -> None:
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['cxrlab.{command}', '--help']\n"
+        f"try: runpy.run_module('cxrlab.{command}', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'mlflow', 'pydantic', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip().endswith("[]")
+    assert "tracking" in done.stdout
+    assert f"python -m cxrlab.{command}" in done.stdout
+
+
+def test_cfg_job_prints_the_configuration() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cxrlab.train", "--cfg", "job", "model=resnet50"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "backbone: resnet50" in done.stdout

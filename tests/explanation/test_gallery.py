@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cxrlab import errors
+from cxrlab.explanation.attribution import Attribution
+from cxrlab.explanation.gallery import explain_cases
+from cxrlab.explanation.selection import gallery_cases
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+class Brightness:
+    """A method whose map is the image, with a completeness error of each image's choosing."""
+
+    name, tolerance = "brightness", 0.05
+
+    def __init__(self, errors: dict[int, float] | None = None) -> None:
+        self.errors = errors or {}
+        self.targets: list[int] = []
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+    ) -> Attribution:
+        assert targets is not None
+        self.targets = targets.tolist()
+        count = len(images)
+        return Attribution(
+            maps=images[:, 0].numpy(),
+            completeness_error=np.array([self.errors.get(i, 0.01) for i in range(count)]),
+            steps=np.full(count, 32),
+            output=np.zeros(count),
+            baseline_output=np.zeros(count),
+            method=self.name,
+            seconds=0.5 * count,
+        )
+
+
+@pytest.fixture
+def predictions() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "path": [f"PNEUMONIA/{letter}.png" for letter in "abcdef"],
+            "target": [1, 1, 0, 0, 1, 1],
+            "probability": [0.9, 0.8, 0.1, 0.7, 0.2, 0.95],
+            "decision": [1, 1, 0, 1, 0, 1],
+        }
+    )
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 200, (6, 24, 24), dtype=np.uint8)
+
+
+def explain(predictions, images, output, method=None, kinds=1, **more) -> dict[str, float]:
+    """Explain the first kinds: drawing is what takes the time."""
+    cases = gallery_cases(predictions, per_kind=2)
+    return explain_cases(
+        nn.Identity(),
+        method or Brightness(),
+        {kind: cases[kind] for kind in list(cases)[:kinds]},
+        images,
+        classes=CLASSES,
+        threshold=0.5,
+        output=output,
+        **more,
+    )
+
+
+def test_writes_one_figure_a_kind_and_the_table(predictions, images, tmp_path: Path):
+    metrics = explain(predictions, images, tmp_path, Brightness({0: 0.02, 4: 0.04}), kinds=4)
+    names = {path.name for path in (tmp_path / "explanations").iterdir()}
+    assert names == {
+        "completeness.csv",
+        "gallery_true_positives.png",
+        "gallery_true_negatives.png",
+        "gallery_false_positives.png",
+        "gallery_false_negatives.png",
+    }
+    table = pd.read_csv(tmp_path / "explanations" / "completeness.csv")
+    assert table.columns.tolist() == ["path", "kind", "error", "steps"]
+    assert table["path"].str.slice(10, 11).tolist() == ["f", "a", "c", "d", "e"]
+    assert table["kind"].tolist()[2:] == ["true_negatives", "false_positives", "false_negatives"]
+    assert table["error"].tolist() == [0.02, 0.01, 0.01, 0.01, 0.04]
+    assert metrics == {
+        "explanation/completeness_error": pytest.approx(0.01),
+        "explanation/completeness_error_worst": pytest.approx(0.04),
+        "explanation/seconds_per_image": pytest.approx(0.5),
+    }
+
+
+def test_explains_the_decided_class(predictions, images, tmp_path: Path):
+    method = Brightness()
+    explain(predictions, images, tmp_path, method, kinds=2)
+    assert method.targets == [1, 1, 0]
+
+
+def test_measures_positives_with_a_lesion_only(predictions, images, tmp_path: Path):
+    images[5] = 0
+    images[5, 10:14, 10:14] = 255  # explained as the lesion: a hit, all mass inside
+    images[0] = 0
+    images[0, 2:6, 2:6] = 255  # explained elsewhere: a miss, no mass inside
+    masks = np.zeros(images.shape, dtype=bool)
+    masks[[0, 5], 9:15, 9:15] = True
+    masks[3] = True  # a negative's mask must not count
+    metrics = explain(predictions, images, tmp_path, kinds=3, masks=masks)
+    assert metrics["explanation/pointing_game"] == pytest.approx(0.5)
+    assert metrics["explanation/mass_in_mask"] == pytest.approx(0.5)
+
+
+def test_says_nothing_of_lesions_where_there_are_none(predictions, images, tmp_path: Path):
+    metrics = explain(predictions, images, tmp_path, masks=np.zeros(images.shape, dtype=bool))
+    assert "explanation/pointing_game" not in metrics
+
+
+def test_names_images_that_miss_the_tolerance(predictions, images, tmp_path: Path, caplog):
+    metrics = explain(predictions, images, tmp_path, Brightness({1: np.inf, 2: 0.3}), kinds=3)
+    assert "2 of 4 explained images miss" in caplog.text
+    assert "PNEUMONIA/a.png, PNEUMONIA/c.png" in caplog.text
+    assert metrics["explanation/completeness_error_worst"] == np.inf
+
+
+def test_methods_without_completeness_report_none(predictions, images, tmp_path: Path):
+    metrics = explain(predictions, images, tmp_path, Brightness(dict.fromkeys(range(6), np.nan)))
+    assert set(metrics) == {"explanation/seconds_per_image"}
+
+
+def test_no_cases_leave_an_empty_table(predictions, images, tmp_path: Path):
+    assert explain(predictions.iloc[:0], images[:0], tmp_path) == {}
+    table = pd.read_csv(tmp_path / "explanations" / "completeness.csv")
+    assert table.columns.tolist() == ["path", "kind", "error", "steps"]
+
+
+def test_refuses_masks_of_another_size(predictions, images, tmp_path: Path):
+    with pytest.raises(errors.UserError, match="do not fit"):
+        explain(predictions, images, tmp_path, masks=np.zeros((6, 12, 12), dtype=bool))
+
+
+def test_gives_the_method_images_in_unit_range(predictions, images, tmp_path: Path):
+    class Checking(Brightness):
+        def __call__(
+            self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        ) -> Attribution:
+            assert images.shape == (2, 1, 24, 24)
+            assert images.dtype == torch.float32
+            assert 0.5 < images.max() <= 1
+            return super().__call__(model, images, targets)
+
+    explain(predictions, images, tmp_path, Checking())

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from cxrlab.explanation import maps
+from cxrlab.explanation.maps import ColourScale
+
+SCALE = ColourScale(signed=1.0, absolute=1.0, sigma=0)
+
+
+def test_scale_is_common_and_robust():
+    quiet = np.full((50, 50), 0.5, dtype=np.float32)
+    loud = np.full((50, 50), -2.0, dtype=np.float32)
+    loud[0, 0] = 1000
+    scale = ColourScale.of([quiet, loud], sigma=0)
+    assert scale.signed == pytest.approx(2)
+    assert scale.absolute == pytest.approx(2)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_scale_of_empty_maps_divides_by_nothing(value: float):
+    flat = np.full((4, 4), value, dtype=np.float32)
+    scale = ColourScale.of([flat])
+    assert (scale.signed, scale.absolute) == (1, 1)
+    grey = maps.signed_rgb(flat, scale)
+    assert np.ptp(grey.reshape(-1, 3), axis=0).tolist() == [0, 0, 0]
+
+
+def test_a_map_that_is_not_finite_does_not_set_the_scale():
+    broken = np.full((4, 4), 7.0, dtype=np.float32)
+    broken[0, 0] = np.inf
+    scale = ColourScale.of([broken, np.full((4, 4), 0.5, dtype=np.float32)], sigma=0)
+    assert scale.signed == pytest.approx(0.5)
+
+
+def test_signed_colours_are_symmetric_about_zero():
+    red, grey, blue = maps.signed_rgb(np.array([[1.0, 0.0, -1.0]], dtype=np.float32), SCALE)[0]
+    assert red[0] > red[2] + 100
+    assert blue[2] > blue[0] + 100
+    assert np.ptp(grey.astype(int)) < 5
+
+
+def test_overlay_is_the_image_where_nothing_is_attributed():
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4) * 10
+    attribution = np.zeros((4, 4), dtype=np.float32)
+    attribution[3, 3] = -1
+    overlay = maps.overlay_rgb(image, attribution, SCALE)
+    expected = np.repeat(image[..., None], 3, axis=-1)
+    changed = (overlay != expected).any(axis=-1)
+    assert np.argwhere(changed).tolist() == [[3, 3]]
+
+
+def test_strip_shows_the_image_pixel_for_pixel_on_the_left():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    strip = maps.strip(image, np.ones((8, 8), dtype=np.float32), SCALE)
+    assert strip.shape == (8, 24, 3)
+    assert strip.dtype == np.uint8
+    assert (strip[:, :8] == image[..., None]).all()
+
+
+def test_absolute_map_is_the_gaussian_average_of_magnitudes():
+    speckle = np.where(np.indices((16, 16)).sum(0) % 2, 1.0, -1.0).astype(np.float32)
+    assert maps.absolute_map(speckle, 2.0) == pytest.approx(np.ones((16, 16)), abs=1e-5)

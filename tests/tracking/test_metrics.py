@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cxrlab.errors import UserError
+from cxrlab.tracking.metrics import MetricBuffer, Point
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.batches: list[list[Point]] = []
+        self.broken = False
+
+    def __call__(self, points: Sequence[Point]) -> None:
+        if self.broken:
+            raise UserError("the server is gone")
+        self.batches.append(list(points))
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture
+def buffer(tmp_path: Path, receiver: Receiver) -> MetricBuffer:
+    return MetricBuffer(tmp_path / "deep" / "metrics.csv", send=receiver)
+
+
+def test_old_values_go_out_with_the_next(
+    buffer: MetricBuffer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    buffer.add({"a": 1}, 0)
+    clock[0] += 9
+    buffer.add({"a": 2}, 1)
+    assert receiver.batches == []
+    clock[0] += 2
+    buffer.add({"a": 3}, 2)
+    assert [[p.value for p in batch] for batch in receiver.batches] == [[1, 2, 3]]
+
+
+def test_what_could_not_be_sent_is_sent_later_and_written_once(
+    buffer: MetricBuffer, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.broken = True
+    buffer.add({"a": 1}, 0)
+    with pytest.raises(UserError):
+        buffer.flush()
+    receiver.broken = False
+    buffer.add({"a": 2}, 1)
+    buffer.flush()
+    buffer.flush()
+    assert [[p.value for p in batch] for batch in receiver.batches] == [[1, 2]]
+    assert len((tmp_path / "deep" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_values_still_sent(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    buffer = MetricBuffer(tmp_path / "taken" / "metrics.csv", send=receiver)
+    buffer.add({"a": 1}, 0)
+    with pytest.raises(UserError, match=r"taken/metrics\.csv"):
+        buffer.flush()
+    assert len(receiver.batches) == 1
+
+
+def test_a_name_with_a_comma_stays_one_field(buffer: MetricBuffer, tmp_path: Path) -> None:
+    buffer.add({"recall, class 1": 0.5}, 0)
+    buffer.flush()
+    assert '"recall, class 1",0,0.5,' in (tmp_path / "deep" / "metrics.csv").read_text()

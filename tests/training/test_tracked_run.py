@@ -1,0 +1,212 @@
+"""One run through the command line, then everything that MLflow and its page hold of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from helpers import mlflow_ui
+from helpers.browser import browse, chromium_or_skip, free_port, serve
+from mlflow.tracking import MlflowClient
+
+from cxrlab.evaluation.predictions import read_predictions
+from cxrlab.tracking.store import Store, open_store
+from cxrlab.tracking.ui import ui_command
+
+OVERRIDES = (
+    "data=phantom", "data.images=60", "data.image_size=32", "data.batch_size=8",
+    "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "model=mobilenetv2",
+    "model.weights=phantom", "explanation.steps=4", "explanation.max_steps=8",
+    "explanation.every_n_epochs=1", "explanation.panel_images=2", "explanation.gallery_images=1",
+)  # fmt: skip
+FINAL = (
+    "auroc", "auprc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1",
+    "brier", "nll", "ece", "tn", "fp", "fn", "tp", "threshold",
+)  # fmt: skip
+TAGS = ("command", "git_commit", "git_dirty", "data_fingerprint", "split_hash", "weights", "device", "version")  # fmt: skip
+ARTIFACTS = (
+    "config/config.yaml", "config/overrides.yaml", "data/manifest.csv", "predictions/val.csv",
+    "predictions/test.csv", "figures/confusion_matrix.png", "figures/roc.png",
+    "figures/precision_recall.png", "figures/reliability.png", "figures/decision_curve.png",
+    "figures/scores.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tracked:
+    store: Store
+    client: MlflowClient
+    run_id: str
+    stdout: str
+    folder: Path
+
+    @property
+    def run(self) -> mlflow.entities.Run:
+        return self.client.get_run(self.run_id)
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> Tracked:
+    folder = tmp_path_factory.mktemp("tracked")
+    store = open_store(None, folder / "mlruns")
+    done = subprocess.run(
+        [sys.executable, "-m", "cxrlab.train", f"tracking.uri={store.uri}", *OVERRIDES],
+        cwd=folder,
+        env={**os.environ, "CXRLAB_CACHE": str(cache_folder), "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    run_id = done.stdout.strip().splitlines()[-1].removeprefix("run: ")
+    return Tracked(store, store.client(), run_id, done.stdout, folder)
+
+
+def test_the_terminal_shows_the_results_and_ends_with_the_run(tracked: Tracked) -> None:
+    assert tracked.stdout.strip().splitlines()[-1] == f"run: {tracked.run_id}"
+    for words in ("ROC-AUC", "confusion", "recall", "NORMAL", "PNEUMONIA"):
+        assert words.lower() in tracked.stdout.lower()
+
+
+def test_the_run_is_finished_and_named(tracked: Tracked) -> None:
+    assert tracked.run.info.status == "FINISHED"
+    assert tracked.run.info.run_name.startswith("mobilenetv2_100 ")
+    assert "data.images=60" in tracked.run.info.run_name
+
+
+def test_params_are_the_resolved_configuration(tracked: Tracked) -> None:
+    params = tracked.run.data.params
+    assert params["model.backbone"] == "mobilenetv2_100"
+    assert params["optimizer.lr"] == "0.001"
+    config = yaml.safe_load(_artifact(tracked, "config/config.yaml").read_text())
+    assert config["data"]["images"] == 60
+    assert len(params) > 60
+    overrides = yaml.safe_load(_artifact(tracked, "config/overrides.yaml").read_text())
+    assert "trainer.max_epochs=2" in overrides
+
+
+def test_tags(tracked: Tracked) -> None:
+    tags = tracked.run.data.tags
+    for name in TAGS:
+        assert tags[f"cxrlab.{name}"], name
+    assert tags["cxrlab.weights"] == "phantom"
+    assert tags["cxrlab.command"].startswith("python -m cxrlab.train ")
+
+
+def test_metrics_over_time(tracked: Tracked) -> None:
+    for name in ("train/images_per_second", "val/loss", "val/auroc", "lr"):
+        assert len(tracked.client.get_metric_history(tracked.run_id, name)) >= 2, name
+    losses = tracked.client.get_metric_history(tracked.run_id, "train/loss")
+    steps = [m.step for m in losses]
+    assert len(steps) == len(set(steps)) >= 8
+
+
+def test_final_metrics(tracked: Tracked) -> None:
+    metrics = tracked.run.data.metrics
+    for split in ("val", "test"):
+        for name in FINAL:
+            assert f"{split}/{name}" in metrics, f"{split}/{name}"
+    table = read_predictions(_artifact(tracked, "predictions/test.csv"))
+    counted = sum(metrics[f"test/{cell}"] for cell in ("tn", "fp", "fn", "tp"))
+    assert counted == len(table)
+    assert ((table["probability"] >= metrics["test/threshold"]) == table["decision"]).all()
+
+
+def test_metrics_of_explanations(tracked: Tracked) -> None:
+    metrics = tracked.run.data.metrics
+    for name in ("completeness_error", "seconds_per_image"):
+        assert np.isfinite(metrics[f"explanation/{name}"])
+
+
+def test_datasets(tracked: Tracked) -> None:
+    inputs = tracked.run.inputs.dataset_inputs
+    contexts = {t.value for i in inputs for t in i.tags}
+    assert contexts == {"train", "validation", "test"}
+    assert all(i.dataset.digest for i in inputs)
+
+
+def test_artifacts(tracked: Tracked) -> None:
+    for path in ARTIFACTS:
+        assert _artifact(tracked, path).stat().st_size > 0
+    names = [f.path for f in tracked.client.list_artifacts(tracked.run_id, "explanations")]
+    assert any("gallery" in name for name in names)
+    assert any("panel" in name for name in names)
+
+
+def test_patients_are_hashed_in_every_artifact(tracked: Tracked) -> None:
+    for path in ("data/manifest.csv", "predictions/val.csv", "predictions/test.csv"):
+        rows = _artifact(tracked, path).read_text().splitlines()[1:]
+        assert not any(",p0000" in row for row in rows)
+
+
+def test_the_logged_model_gives_the_logits_of_the_table(tracked: Tracked) -> None:
+    mlflow.set_tracking_uri(tracked.store.uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{tracked.run_id}/model")
+    table = read_predictions(_artifact(tracked, "predictions/test.csv"))
+    from cxrlab.data.images import decode
+
+    manifest_root = Path(next(iter(_sources(tracked))))
+    images = np.stack([decode(manifest_root / p, 32).pixels for p in table["path"][:5]])
+    logits = model.predict((images[:, None] / np.float32(255)).astype(np.float32))
+    np.testing.assert_allclose(np.ravel(logits), table["logit"][:5], atol=1e-4)
+
+
+def _sources(tracked: Tracked) -> set[str]:
+    import json
+
+    inputs = tracked.run.inputs.dataset_inputs
+    return {json.loads(i.dataset.source)["uri"] for i in inputs}
+
+
+def _panel_key(tracked: Tracked) -> str:
+    """Key of the first series of the image grid, as the page writes it."""
+    names = [f.path for f in tracked.client.list_artifacts(tracked.run_id, "images")]
+    stem = Path(next(n for n in names if n.endswith(".png"))).name.partition("%step%")[0]
+    return stem.replace("#", "/")
+
+
+def _artifact(tracked: Tracked, path: str) -> Path:
+    mlflow.set_tracking_uri(tracked.store.uri)
+    return Path(mlflow.artifacts.download_artifacts(run_id=tracked.run_id, artifact_path=path))
+
+
+@pytest.mark.browser
+def test_a_user_finds_it_all_in_the_ui(tracked: Tracked, tmp_path: Path) -> None:
+    chromium_or_skip()
+    run = tracked.run
+    place = run.info.experiment_id, run.info.run_id
+    port = free_port()
+    command, env = ui_command(tracked.store, "127.0.0.1", port)
+    with (
+        serve(command, env, f"http://127.0.0.1:{port}", tmp_path / "server.log") as url,
+        browse(mlflow_ui.STORAGE) as page,
+    ):
+        pictures = Path(os.environ.get("CXRLAB_SCREENSHOTS") or tmp_path)
+        pictures.mkdir(parents=True, exist_ok=True)
+
+        def keep(name: str) -> None:
+            page.screenshot(path=pictures / f"{name}.png")
+
+        mlflow_ui.check_runs_table(page, url, place[0], [run.info.run_name])
+        keep("runs")
+        texts = ["Finished", "test/auroc", "model.backbone", "phantom_train", "weights"]
+        mlflow_ui.check_overview(page, url, *place, texts)
+        keep("overview")
+        for metric in ("train/loss", "val/auroc", "test/auroc"):
+            mlflow_ui.check_chart(page, url, *place, metric)
+        keep("chart")
+        paths = sorted((tracked.folder / "outputs").rglob("panel_*.png"))
+        assert len(paths) == 2
+        mlflow_ui.check_image_grid(page, url, *place, _panel_key(tracked))
+        keep("images")
+        for path in ("config/config.yaml", "figures/roc.png", "explanations/completeness.csv"):
+            mlflow_ui.check_artifact(page, url, *place, path)
+        keep("artifacts")
