@@ -33,6 +33,9 @@ class BatchLoader:
 
     Order and seeds are functions of (seed, epoch, batch) alone, so an epoch can be entered in
     the middle and a resumed run sees what an unbroken one would have seen.
+
+    Attributes:
+        done: batches of this pass whose step is complete; set by who makes the steps.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class BatchLoader:
         self._seed = seed
         self.batch_size = min(batch_size, len(rows))
         self.epoch = 0
-        self._done = self._resume = 0
+        self._resume = self.done = 0
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._rows), self.batch_size)
@@ -68,8 +71,6 @@ class BatchLoader:
         start, self._resume = self._resume, 0
         order = self._order()
         for batch in range(start, len(self)):
-            # Counted before it is handed over: a checkpoint made with it in hand holds its effect.
-            self._done = batch + 1
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield self._gather(chosen, batch)
 
@@ -83,8 +84,8 @@ class BatchLoader:
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of this pass are done; Lightning keeps it in its checkpoints."""
-        return {"done": self._done}
+        """How many batches of this pass are trained on; Lightning keeps it in its checkpoints."""
+        return {"done": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the next pass where an interrupted one stopped."""

@@ -85,7 +85,8 @@ class Backbone(nn.Module):
             name, pretrained=False, num_classes=0, in_chans=len(mean), **extra, **model_args
         )
         # Some networks widen the pooled features once more before the classifier.
-        self.num_features: int = getattr(self.net, "head_hidden_size", self.net.num_features)
+        widened: Any = getattr(self.net, "head_hidden_size", None)
+        self.num_features = int(widened or self.net.num_features)
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from cxrlab.model.backbone import Backbone
 from cxrlab.model.head import Head
 from cxrlab.model.losses import ClassificationLoss
 from cxrlab.model.metrics import epoch_metrics
-from cxrlab.training.optimizers import configure
+from cxrlab.training.optimizers import configure, total_steps
 
 
 class Classifier(pl.LightningModule):
@@ -116,7 +116,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer and scheduler of the configuration."""
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = total_steps(self.trainer)
         return configure(
             self.backbone, self.head, self.hparams["optimizer"], self.hparams["scheduler"], steps
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +125,7 @@ def _hash(file: Path) -> str:
 
 
 def _timm_config(backbone: str) -> dict[str, Any]:
-    if not timm.is_model(backbone.split(".")[0]):
+    if not timm.is_model(backbone.partition(".")[0]):
         hint = nearest(backbone, timm.list_models())
         raise UserError(
             f"model.backbone={backbone}: timm {timm.__version__} has no such model; {hint}"
@@ -160,9 +159,13 @@ def _download(backbone: str, config: Mapping[str, Any]) -> Path:
         hub = "the model hub can't be reached" if offline else f"{constants.ENDPOINT} refused it"
         raise UserError(
             f"model.weights=imagenet: {repository} was never downloaded and {hub}; put "
-            f"{backbone}.safetensors into the folder that CXRLAB_WEIGHTS names"
-            f"{'' if os.environ.get('CXRLAB_WEIGHTS') else ' (not set)'}, or take model.weights=auto"
+            f"{backbone}.safetensors into the folder that CXRLAB_WEIGHTS names{_unset()}, "
+            "or take model.weights=auto"
         ) from error
+
+
+def _unset() -> str:
+    return "" if weights_dir() else " (not set)"
 
 
 def _fall_back(backbone: str, config: Mapping[str, Any], error: UserError) -> Weights:

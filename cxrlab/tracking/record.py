@@ -21,7 +21,7 @@ from cxrlab.data.prepare import PreparedData
 from cxrlab.explanation.selection import panel_indices
 from cxrlab.tracking.find import ID_FILE, OUTPUT_TAG
 from cxrlab.tracking.ids import hash_patient_ids, store_salt
-from cxrlab.tracking.params import flatten
+from cxrlab.tracking.params import cut, flatten
 from cxrlab.tracking.provenance import environment_text, run_tags
 from cxrlab.tracking.run import Run, start_run
 from cxrlab.tracking.store import Store, open_store
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _UPLOADED = ("predictions", "figures", "explanations", "checkpoints", "metrics.csv")
 _AUGMENTED_IMAGES = 4
+_NAME_LENGTH = 100  # the UI shows a name in one line
 
 
 def open_configured_store(config: TrackingConfig) -> Store | None:
@@ -93,11 +94,14 @@ def open_run(
 def run_name(session: Session) -> str:
     """Backbone, what the user changed, and the time: tells runs apart whatever the seed."""
     ignored = ("tracking", "resume", "hydra", "data.root", "data.cache", "model=")
-    changed = [o.lstrip("+") for o in session.overrides if not o.lstrip("+").startswith(ignored)]
-    parts = [session.config.model.backbone, *changed]
+    parts = [session.config.model.backbone]
+    for override in session.overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if not override.lstrip("+~").startswith(ignored):
+            parts.append(f"{key.rpartition('.')[2]}={value}")
     if session.job is not None:
         parts.append(f"#{session.job}")
-    return " ".join([*parts, datetime.now().strftime("%m-%d %H:%M:%S")])
+    return cut(" ".join(parts), _NAME_LENGTH) + datetime.now().strftime(" %m-%d %H:%M:%S")
 
 
 def write_inputs(run: Run, session: Session, batches: ImageDataModule) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 import time
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,8 +14,11 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
-from cxrlab.data.batches import Batch
+from cxrlab.data.batches import Batch, BatchLoader
+from cxrlab.errors import warn
 from cxrlab.training.optimizers import highest_rate
+
+_log = logging.getLogger("cxrlab")
 
 
 class SeededSteps(pl.Callback):
@@ -21,12 +28,29 @@ class SeededSteps(pl.Callback):
     between steps, a figure or a resumed run, changes the training.
     """
 
+    def __init__(self, loader: BatchLoader) -> None:
+        """Tell this loader which batches are done."""
+        self._loader = loader
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Seed what the step itself draws."""
+        # Lightning counts one step too many where a run is resumed between two steps.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         if batch["seed"] is not None:
             torch.manual_seed(batch["seed"])
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch: a checkpoint from here on holds its effect."""
+        self._loader.done = batch_idx + 1
 
 
 class MovingAverage(WeightAveraging):
@@ -47,11 +71,52 @@ class MovingAverage(WeightAveraging):
         super().__init__(avg_fn=average)
 
 
+class GracefulStop(pl.Callback):
+    """Let Ctrl-C wait for the end of the step, so that a resumed run repeats and misses nothing.
+
+    A second Ctrl-C stops at once.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a wish to stop."""
+        self._asked = False
+        self._before: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over Ctrl-C."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back; Lightning leaves it ignored after an interruption."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Stop if asked to: the last step is complete and logged, the next not begun."""
+        if self._asked and batch_idx > 0:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        warn("Ctrl-C: stopping after this step, with a checkpoint; once more stops at once")
+
+
 class Speed(pl.Callback):
     """Training images a second and the learning rate, once an epoch."""
 
-    def __init__(self) -> None:
-        """Begin with an empty clock."""
+    def __init__(self, *, say: bool) -> None:
+        """Begin with an empty clock.
+
+        Args:
+            say: also print a line an epoch, for logs without a progress bar.
+        """
+        self._say = say
         self._seconds = 0.0
         self._images = 0
         self._started = 0.0
@@ -78,3 +143,13 @@ class Speed(pl.Callback):
         if self._seconds > 0:
             pl_module.log("train/images_per_second", self._images / self._seconds)
         pl_module.log("lr", highest_rate(trainer.optimizers))
+        if self._say:
+            shown = {k: float(v) for k, v in trainer.callback_metrics.items()}
+            _log.info(
+                "epoch %d of %d: train/loss %.4f, val/auroc %.4f, %.1f images/s",
+                trainer.current_epoch + 1,
+                trainer.max_epochs,
+                shown["train/loss"],
+                shown["val/auroc"],
+                self._images / max(self._seconds, 1e-9),
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +11,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from cxrlab.config.schema import Config, TrainerConfig
 from cxrlab.data.datamodule import ImageDataModule
 from cxrlab.model.classifier import Classifier
 from cxrlab.tracking.logger import RunLogger
 from cxrlab.tracking.run import Run
-from cxrlab.training.callbacks import MovingAverage, SeededSteps, Speed
+from cxrlab.training.callbacks import GracefulStop, MovingAverage, SeededSteps, Speed
 from cxrlab.training.hardware import Hardware
 
 MONITOR = "val/auroc"
@@ -48,15 +51,17 @@ def fit(
         KeyboardInterrupt: the user or the system stopped it; `checkpoints/last.ckpt` is whole.
     """
     _quieten()
-    trainer = _trainer(config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, run)])
+    trainer = _trainer(
+        config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, data, run)]
+    )
     if config.trainer.channels_last:
         classifier.to(memory_format=torch.channels_last)
     last = run.output / LAST
     resumed = str(last) if config.resume and last.is_file() else None
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=False)
-    except SystemExit as stopped:
-        # Lightning turns Ctrl-C into the exit status 1.
+    except (SystemExit, SIGTERMException) as stopped:
+        # Lightning turns Ctrl-C into the exit status 1 and SIGTERM into an error of its own.
         raise KeyboardInterrupt from stopped
     load_best(classifier, run.output)
     return classifier
@@ -86,7 +91,7 @@ def _trainer(
         profiler=config.profiler,
         logger=RunLogger(run),
         callbacks=callbacks,
-        enable_progress_bar=config.progress_bar,
+        enable_progress_bar=_shows_bar(config),
         enable_model_summary=False,
         # The order of batches is the loader's own, and an untrained model's metrics are no news.
         use_distributed_sampler=False,
@@ -95,11 +100,13 @@ def _trainer(
     )
 
 
-def _own_callbacks(config: Config, run: Run) -> list[pl.Callback]:
+def _own_callbacks(config: Config, data: ImageDataModule, run: Run) -> list[pl.Callback]:
     folder = run.output / CHECKPOINTS
+    shows_bar = _shows_bar(config.trainer)
     callbacks: list[pl.Callback] = [
-        SeededSteps(),
-        Speed(),
+        SeededSteps(data.train_loader),
+        GracefulStop(),
+        Speed(say=not shows_bar),
         ModelCheckpoint(
             folder, "best", MONITOR, mode="max", save_weights_only=True,
             enable_version_counter=False,
@@ -111,13 +118,19 @@ def _own_callbacks(config: Config, run: Run) -> list[pl.Callback]:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=config.trainer.early_stopping))
     if config.trainer.ema_decay:
         callbacks.append(MovingAverage(config.trainer.ema_decay))
-    if config.trainer.progress_bar:
+    if shows_bar:
         callbacks.append(TQDMProgressBar(leave=True))
     return callbacks
 
 
+def _shows_bar(config: TrainerConfig) -> bool:
+    """A bar is for a terminal; in a file it is thousands of lines."""
+    return config.progress_bar and sys.stdout.isatty()
+
+
 def _quieten() -> None:
     """Drop Lightning's advice on things that are as we want them."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         r".*does not have many workers.*",
         r".*exists and is not empty.*",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -45,6 +46,18 @@ def configure(
         }
     factors = LambdaLR(built, lambda step: rate_factor(step, steps, scheduler))
     return {"optimizer": built, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
+
+
+def total_steps(trainer: pl.Trainer) -> int:
+    """Optimizer steps of the whole run.
+
+    `Trainer.estimated_stepping_batches` would say the same, but it sets the loaders up before a
+    checkpoint's state of them is known, and a resumed epoch would begin anew (Lightning 2.6).
+    """
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    used = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+    return math.ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
 
 
 def build_optimizer(backbone: nn.Module, head: nn.Module, config: Mapping[str, Any]) -> Optimizer:

@@ -48,7 +48,7 @@ def test_every_key_of_the_schema_has_a_description() -> None:
     sections = [Config]
     for section in sections:
         for name, field in section.model_fields.items():
-            inner = [m for m in _models(field.annotation)]
+            inner = _models(field.annotation)
             sections += inner
             assert inner or field.description or name == "name", f"{section.__name__}.{name}"
 
@@ -62,7 +62,7 @@ def _models(annotation: object) -> list:
 def test_known_keys_hold_every_key_of_a_composed_configuration(compose) -> None:
     known = set(known_keys(Config))
     for config in (compose(), compose("data=chest_xray")):
-        flat = [(k, v) for k, v in config.plain().items()]
+        flat = list(config.plain().items())
         while flat:
             key, value = flat.pop()
             assert key in known

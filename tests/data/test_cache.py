@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", no_space)
-    with pytest.raises(UserError, match="disk is full.*CXRLAB_CACHE"):
+    with pytest.raises(UserError, match=r"disk is full.*CXRLAB_CACHE"):
         open_cache(tmp_path, images, 20, tmp_path / "cache")
     assert [f for f in (tmp_path / "cache" / "images").iterdir() if f.suffix != ".lock"] == []
 
@@ -134,7 +134,8 @@ def test_a_killed_build_does_not_block_the_next_one(tmp_path: Path, images: list
     code = (
         "import os, signal; from cxrlab.data import cache; from pathlib import Path\n"
         "cache.decode = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"cache.open_cache(Path({str(tmp_path)!r}), {images!r}, 20, Path({str(tmp_path / 'cache')!r}))"
+        f"root = Path({str(tmp_path)!r})\n"
+        f"cache.open_cache(root, {images!r}, 20, root / 'cache')"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     assert done.returncode == -9

@@ -34,7 +34,7 @@ def test_bfloat16_without_instructions_for_it_is_warned_of(
 
 
 def test_a_missing_gpu_is_an_error_where_one_is_asked_for(compose) -> None:
-    with pytest.raises(UserError, match="trainer=gpu|no GPU"):
+    with pytest.raises(UserError, match="no GPU"):
         choose_hardware(compose("trainer=gpu").trainer)
 
 

@@ -30,7 +30,10 @@ FINAL = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1",
     "brier", "nll", "ece", "tn", "fp", "fn", "tp", "threshold",
 )  # fmt: skip
-TAGS = ("command", "git_commit", "git_dirty", "data_fingerprint", "split_hash", "weights", "device", "version")  # fmt: skip
+TAGS = (
+    "command", "git_commit", "git_dirty", "data_fingerprint", "split_hash", "weights", "device",
+    "version",
+)  # fmt: skip
 ARTIFACTS = (
     "config/config.yaml", "config/overrides.yaml", "data/manifest.csv", "predictions/val.csv",
     "predictions/test.csv", "figures/confusion_matrix.png", "figures/roc.png",
@@ -79,7 +82,7 @@ def test_the_terminal_shows_the_results_and_ends_with_the_run(tracked: Tracked) 
 def test_the_run_is_finished_and_named(tracked: Tracked) -> None:
     assert tracked.run.info.status == "FINISHED"
     assert tracked.run.info.run_name.startswith("mobilenetv2_100 ")
-    assert "data.images=60" in tracked.run.info.run_name
+    assert "images=60" in tracked.run.info.run_name
 
 
 def test_params_are_the_resolved_configuration(tracked: Tracked) -> None:
@@ -169,8 +172,8 @@ def _sources(tracked: Tracked) -> set[str]:
 def _panel_key(tracked: Tracked) -> str:
     """Key of the first series of the image grid, as the page writes it."""
     names = [f.path for f in tracked.client.list_artifacts(tracked.run_id, "images")]
-    stem = Path(next(n for n in names if n.endswith(".png"))).name.partition("%step%")[0]
-    return stem.replace("#", "/")
+    stem = Path(next(n for n in names if n.endswith(".png"))).name.partition("+step+")[0]
+    return stem.replace("~", "/")
 
 
 def _artifact(tracked: Tracked, path: str) -> Path:

@@ -61,8 +61,8 @@ def test_a_name_without_a_cause_is_refused_where_it_is_needed(root: Path, compos
     folder = root / "train" / "PNEUMONIA"
     next(folder.iterdir()).rename(folder / "mystery.jpeg")
     load_manifest(compose("data=chest_xray", f"data.root={root}").data)
+    config = compose("data=chest_xray", f"data.root={root}", "data.target=pathogen").data
     with pytest.raises(UserError, match=r"mystery\.jpeg"):
-        config = compose("data=chest_xray", f"data.root={root}", "data.target=pathogen").data
         load_manifest(config)
 
 

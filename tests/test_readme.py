@@ -1,0 +1,45 @@
+"""Every command of the README is one that works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cxrlab.config.paths import conf_dir
+from cxrlab.config.schema import Config
+
+ROOT = conf_dir().parent
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^python -m cxrlab\.train(.*)$", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_train_command_is_a_valid_configuration(line: str, compose) -> None:
+    overrides = [o for o in shlex.split(line) if "=" in o]
+    assert isinstance(compose(*overrides), Config)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))
+def test_every_local_link_leads_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_the_table_of_choices_is_the_folder_of_choices() -> None:
+    for group in (d for d in conf_dir().iterdir() if d.is_dir() and d.name != "hydra"):
+        choices = {f.stem for f in group.glob("*.yaml")} - {"base"}
+        row = next((r for r in TEXT.splitlines() if r.startswith(f"| `{group.name}` |")), None)
+        if row is not None:
+            assert set(re.findall(r"`([\w]+)`", row.split("|")[2])) == choices
+
+
+def test_make_has_the_targets_that_the_readme_names() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"^make ([\w-]+)", TEXT, flags=re.MULTILINE)) <= targets
+
+
+def test_nothing_large_or_private_is_in_the_package() -> None:
+    for file in (ROOT / "cxrlab").rglob("*"):
+        assert not file.is_file() or file.stat().st_size < 5_000_000, Path(file)
