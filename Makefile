@@ -10,7 +10,7 @@ train: $(READY)
 	$(BIN)/python -m cxrlab.train model=mobilenetv2 $(ARGS)
 
 test: lint types
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)

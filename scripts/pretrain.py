@@ -200,6 +200,7 @@ def save(backbone: nn.Module, path: Path, size: int, facts: dict[str, str]) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     save_file(tensors, partial, metadata)
+    partial.chmod(0o644)  # safetensors makes files that only their owner reads
     partial.replace(path)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from collections.abc import Callable
-from typing import TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,14 +14,16 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel
 
 from cxrlab.config.paths import conf_dir
 from cxrlab.errors import UserError
 
-S = TypeVar("S", bound=BaseModel)
+# The run's folder can't be written: the user's to mend, and no bug.
+_FOLDER_ERRORS = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 
-OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 
 
 def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
@@ -38,7 +40,7 @@ def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[
     """
 
     def decorate(function: Callable[..., None]) -> Callable[[], None]:
-        refused: list[UserError] = []
+        refused: list[Exception] = []
 
         def task(raw: DictConfig) -> None:
             from cxrlab.config import schema as schemas
@@ -46,7 +48,7 @@ def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[
 
             try:
                 function(validate(raw, getattr(schemas, schema)))
-            except UserError as error:
+            except (UserError, OmegaConfBaseException) as error:
                 # Hydra writes a line of its own before it lets an error through. A sweep must
                 # see the error all the same, since its jobs may run in other processes.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -62,7 +64,7 @@ def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[
 
 
 def _run(
-    task: Callable[[DictConfig], None], name: str, schema: str, refused: list[UserError]
+    task: Callable[[DictConfig], None], name: str, schema: str, refused: list[Exception]
 ) -> int:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without it Hydra prints a traceback of its own and exits with 1 whatever happened.
@@ -77,6 +79,15 @@ def _run(
         if wants_traceback:
             raise
         print(f"error: {_explain(error, schema)}", file=sys.stderr)
+        return WRONG_INPUT
+    except OSError as error:
+        if wants_traceback or error.errno not in _FOLDER_ERRORS:
+            raise
+        print(
+            f"error: {error.filename}: can't be written ({error.strerror}); "
+            "free some space, or name another folder with hydra.run.dir=PATH",
+            file=sys.stderr,
+        )
         return WRONG_INPUT
     return OK
 

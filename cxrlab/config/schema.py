@@ -52,7 +52,7 @@ class DataBase(Section):
 class PhantomData(DataBase):
     """The built-in synthetic radiographs."""
 
-    name: Literal["phantom"]
+    name: Literal["phantom"] = Field(description="which source")
     images: int = Field(ge=20, le=1_000_000, description="images in the whole set")
     test_fraction: OpenFraction = Field(description="share of patients in test")
     prevalence: OpenFraction = Field(description="share of patients with an opacity")
@@ -64,7 +64,7 @@ class PhantomData(DataBase):
 class ChestXrayData(DataBase):
     """Kaggle's Chest X-Ray Images (Pneumonia)."""
 
-    name: Literal["chest_xray"]
+    name: Literal["chest_xray"] = Field(description="which source")
     root: str | None = Field(description="folder that holds train/, val/ and test/")
     target: Literal["pneumonia", "pathogen"] = Field(description="two or three classes")
     official_val: Literal["train", "val"] = Field(description="where the 16 official images go")
@@ -132,7 +132,7 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """The rule that turns gradients into steps."""
 
-    name: Literal["adam", "adamw", "sgd"]
+    name: Literal["adam", "adamw", "sgd"] = Field(description="the rule")
     lr: float = Field(gt=0, le=10, description="learning rate of the head")
     backbone_lr_factor: float = Field(gt=0, le=10, description="backbone's rate / head's rate")
     weight_decay: NonNegative = Field(description="decay of weights; biases and norms have none")
@@ -142,7 +142,7 @@ class OptimizerConfig(Section):
 class SchedulerConfig(Section):
     """How the learning rate moves in training."""
 
-    name: Literal["none", "cosine", "onecycle", "plateau"]
+    name: Literal["none", "cosine", "onecycle", "plateau"] = Field(description="the curve")
     warmup: Fraction = Field(description="share of all steps in which the rate rises")
     final_factor: Fraction = Field(description="last rate / highest rate (cosine, onecycle)")
     factor: OpenFraction = Field(description="plateau: cut of the rate")
@@ -181,7 +181,7 @@ class EvaluationConfig(Section):
 class ExplanationConfig(Section):
     """Attribution maps: a panel in training and galleries at the end."""
 
-    method: Literal["integrated_gradients", "none"]
+    method: Literal["integrated_gradients", "none"] = Field(description="how to attribute")
     steps: int = Field(ge=2, le=4096, description="points on the path at first")
     max_steps: int = Field(ge=2, le=4096, description="steps are doubled up to this")
     tolerance: float = Field(gt=0, le=1, description="completeness error that ends doubling")

@@ -93,9 +93,9 @@ class ExplanationPanel(pl.Callback):
             attribution = self._method(pl_module, self._inputs, self._targets)
         cases = self._cases(attribution)
         scale = ColourScale.of(attribution.maps, self._sigma)
-        figure = figures.draw_panel(cases, epoch, scale, attribution.method)
+        figure = figures.draw_panel(cases, epoch + 1, scale, attribution.method)
         self._folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self._folder / f"panel_epoch_{epoch:03d}.png")
+        figure.savefig(self._folder / f"panel_epoch_{epoch + 1:03d}.png")
         for number, (case, path) in enumerate(zip(cases, self._paths, strict=True)):
             self._log_image(case.strip(scale), _image_key(number, path), trainer.global_step)
         seconds = {"explanation/panel_seconds": time.perf_counter() - start}

@@ -76,7 +76,7 @@ def draw_gallery(cases: Sequence[Case], kind: str, scale: ColourScale, method: s
 
 
 def draw_panel(cases: Sequence[Case], epoch: int, scale: ColourScale, method: str) -> Figure:
-    """Draw the fixed validation images as the model of one epoch (from 0) sees them."""
+    """Draw the fixed validation images as the model sees them after so many epochs."""
     return _draw(cases, f"Validation panel after epoch {epoch}", scale, method)
 
 

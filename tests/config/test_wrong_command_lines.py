@@ -67,6 +67,9 @@ WRONG = {
         "CXRLAB_DATA",
     ],
     "resume=nosuchrun": ["resume=nosuchrun", "cxrlab.ui"],
+    # folders that can't be written
+    "hydra.run.dir=/dev/null/run": ["/dev/null", "hydra.run.dir=PATH"],
+    "data.cache=/dev/null/cache": ["/dev/null/cache", "CXRLAB_CACHE"],
 }
 
 

@@ -114,13 +114,13 @@ def test_training_is_the_same_with_and_without(tmp_path: Path, record: Record):
 
 def test_draws_every_nth_and_the_last_epoch(tmp_path: Path, record: Record):
     fit([panel_of(tmp_path, record, 2)], epochs=3, sanity=1)
-    assert panels_in(tmp_path) == ["panel_epoch_001.png", "panel_epoch_002.png"]
+    assert panels_in(tmp_path) == ["panel_epoch_002.png", "panel_epoch_003.png"]
 
 
 def test_draws_the_epoch_at_which_training_stopped_early(tmp_path: Path, record: Record):
     stop = EarlyStopping("val/constant", patience=1)
     fit([panel_of(tmp_path, record, 10), stop], epochs=9)
-    assert panels_in(tmp_path) == ["panel_epoch_001.png"]
+    assert panels_in(tmp_path) == ["panel_epoch_002.png"]
 
 
 def test_logs_a_strip_an_image_and_the_time(tmp_path: Path, record: Record):
