@@ -18,7 +18,6 @@ from mlflow.tracking import MlflowClient
 
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.tracking.store import Store, open_store
-from cxrlab.tracking.ui import ui_command
 
 OVERRIDES = (
     "data=phantom", "data.images=60", "data.image_size=32", "data.batch_size=8",
@@ -187,11 +186,13 @@ def test_a_user_finds_it_all_in_the_ui(tracked: Tracked, tmp_path: Path) -> None
     run = tracked.run
     place = run.info.experiment_id, run.info.run_id
     port = free_port()
-    command, env = ui_command(tracked.store, "127.0.0.1", port)
+    command = [sys.executable, "-m", "cxrlab.ui", f"port={port}"]
+    command.append(f"tracking.uri={tracked.store.uri}")
     with (
-        serve(command, env, f"http://127.0.0.1:{port}", tmp_path / "server.log") as url,
+        serve(command, os.environ, f"http://127.0.0.1:{port}", tmp_path / "server.log") as url,
         browse(mlflow_ui.STORAGE) as page,
     ):
+        # Name a folder to keep the pictures, such as that of the README.
         pictures = Path(os.environ.get("CXRLAB_SCREENSHOTS") or tmp_path)
         pictures.mkdir(parents=True, exist_ok=True)
 
