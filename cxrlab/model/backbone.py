@@ -56,7 +56,10 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: width of the pooled features.
+        net: the timm network.
     """
+
+    net: Any
 
     def __init__(
         self,
@@ -81,12 +84,12 @@ class Backbone(nn.Module):
         super().__init__()
         self.normalise = Normalise(mean, std, standardise=standardise)
         extra: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
-        self.net: Any = timm.create_model(
+        network: Any = timm.create_model(
             name, pretrained=False, num_classes=0, in_chans=len(mean), **extra, **model_args
         )
         # Some networks widen the pooled features once more before the classifier.
-        widened: Any = getattr(self.net, "head_hidden_size", None)
-        self.num_features = int(widened or self.net.num_features)
+        self.num_features = int(getattr(network, "head_hidden_size", network.num_features))
+        self.net = network
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
