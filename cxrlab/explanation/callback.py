@@ -51,7 +51,8 @@ class ExplanationPanel(pl.Callback):
             classes: names by class index.
             every_n_epochs: 1 for every epoch.
             output: the run's output folder; the panels go to `explanations/` in it.
-            log_image: takes a strip uint8 (H, 3 W, 3), the image's key and the global step.
+            log_image: takes a strip uint8 (H, 3 W, 3), the image's key and the panel's number,
+                from 0.
             log_metrics: takes figures by name and the global step.
             sigma: smoothing of the overlays in pixels.
         """
@@ -95,9 +96,11 @@ class ExplanationPanel(pl.Callback):
         scale = ColourScale.of(attribution.maps, self._sigma)
         figure = figures.draw_panel(cases, epoch + 1, scale, attribution.method)
         self._folder.mkdir(parents=True, exist_ok=True)
+        # MLflow's slider begins at step 0 and shows nothing where no image has that step.
+        drawn = len(list(self._folder.glob("panel_epoch_*.png")))
         figure.savefig(self._folder / f"panel_epoch_{epoch + 1:03d}.png")
         for number, (case, path) in enumerate(zip(cases, self._paths, strict=True)):
-            self._log_image(case.strip(scale), _image_key(number, path), trainer.global_step)
+            self._log_image(case.strip(scale), _image_key(number, path), drawn)
         seconds = {"explanation/panel_seconds": time.perf_counter() - start}
         self._log_metrics(seconds, trainer.global_step)
 
@@ -118,6 +121,9 @@ class ExplanationPanel(pl.Callback):
 
 
 def _image_key(number: int, path: str) -> str:
-    """A key with the characters that trackers accept; the number keeps equal names apart."""
+    """A key with the characters that trackers accept; the number keeps equal names apart.
+
+    Its first part is the section of MLflow's page, apart from the metrics of `explanation/`.
+    """
     name = re.sub(r"[^0-9A-Za-z_.-]", "_", PurePosixPath(path).stem)
-    return f"explanation/{number:02d}_{name}"
+    return f"panel/{number:02d}_{name}"

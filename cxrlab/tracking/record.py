@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cxrlab.model.classifier import Classifier
 
 _UPLOADED = ("predictions", "figures", "explanations", "checkpoints", "metrics.csv")
+_USED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 _AUGMENTED_IMAGES = 4
 _NAME_LENGTH = 100  # the UI shows a name in one line
 
@@ -148,7 +149,9 @@ def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> N
     step = max(1, classifier.trainer.global_step)
     run.log_metrics({**evaluation.values(), "temperature": evaluation.point.temperature}, step)
     file = run.output / BEST
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    # `last.ckpt` is there to go on from; this one is to be used, and needs no optimizer.
+    checkpoint = {name: saved[name] for name in _USED}
     checkpoint["operating_point"] = asdict(evaluation.point)
     changed = file.with_suffix(".new")
     torch.save(checkpoint, changed)

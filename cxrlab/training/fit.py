@@ -107,10 +107,8 @@ def _own_callbacks(config: Config, data: ImageDataModule, run: Run) -> list[pl.C
         SeededSteps(data.train_loader),
         GracefulStop(),
         Speed(say=not shows_bar),
-        ModelCheckpoint(
-            folder, "best", MONITOR, mode="max", save_weights_only=True,
-            enable_version_counter=False,
-        ),
+        # Whole, since with `save_weights_only` Lightning leaves out the averaged weights.
+        ModelCheckpoint(folder, "best", MONITOR, mode="max", enable_version_counter=False),
         # Apart from the best one, which it would overwrite when training is interrupted.
         ModelCheckpoint(folder, "last", save_on_exception=True, enable_version_counter=False),
     ]  # fmt: skip

@@ -126,8 +126,8 @@ def test_draws_the_epoch_at_which_training_stopped_early(tmp_path: Path, record:
 def test_logs_a_strip_an_image_and_the_time(tmp_path: Path, record: Record):
     fit([panel_of(tmp_path, record, 1)], epochs=1)
     assert record.images == [
-        ((16, 48, 3), "explanation/00_a__1_", 2),
-        ((16, 48, 3), "explanation/01_b", 2),
+        ((16, 48, 3), "panel/00_a__1_", 0),
+        ((16, 48, 3), "panel/01_b", 0),
     ]
     values, step = record.metrics[0]
     assert step == 2
