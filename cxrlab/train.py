@@ -52,7 +52,8 @@ def train(session: Session, manifest: Manifest) -> str:
     store = record.open_configured_store(config.tracking)
     data = prepare(record.with_hashed_patients(manifest, config.tracking, store), config.data)
     hardware = choose_hardware(config.trainer)
-    _log.info("%s: %d images; %s", manifest.name, len(data.manifest), hardware.description)
+    _log.info("%s\n%s", manifest.name, data.manifest.counts().to_string(index=False))
+    _log.info(hardware.description)
     pl.seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)
     with record.open_run(session, store, data, hardware.description, weights) as run:
