@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from cxrlab.training.optimizers import build_optimizer, configure, rate_factor
+from cxrlab.training.optimizers import build_optimizer, configure, rate_factor, total_steps
 
 
 @pytest.fixture
@@ -70,3 +72,19 @@ def test_plateau_watches_validation_auroc(parts, compose) -> None:
     made = configure(*parts, config.optimizer.model_dump(), config.scheduler.model_dump(), steps=10)
     assert isinstance(made["lr_scheduler"]["scheduler"], ReduceLROnPlateau)
     assert made["lr_scheduler"]["monitor"] == "val/auroc"
+
+
+@pytest.mark.parametrize(
+    ("limit", "accumulate", "steps"),
+    [(1.0, 1, 30), (3, 1, 9), (0.5, 1, 15), (1.0, 4, 9), (99, 1, 30)],
+)
+def test_total_steps_of_three_epochs_of_ten_batches(
+    limit: float, accumulate: int, steps: int
+) -> None:
+    trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(train_dataloader=lambda: range(10)),
+        limit_train_batches=limit,
+        accumulate_grad_batches=accumulate,
+        max_epochs=3,
+    )
+    assert total_steps(trainer) == steps
