@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], *, total: int, what: str) -> Iterator[T]:
-    """Pass items on while a bar on stderr shows how many of `total` are done."""
+@contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A bar on stderr; calling what is yielded moves it by one of `total`."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -23,4 +25,13 @@ def track(items: Iterable[T], *, total: int, what: str) -> Iterator[T]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        yield from bar.track(items, total=total, description=what)
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def track(items: Iterable[T], *, total: int, what: str) -> Iterator[T]:
+    """Pass items on while a bar on stderr shows how many of `total` are done."""
+    with progress(total, what) as advance:
+        for item in items:
+            yield item
+            advance()

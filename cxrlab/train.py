@@ -31,13 +31,16 @@ def train(session: Session, manifest: Manifest) -> str:
 
     Args:
         session: configuration, folder, and the run to go on with, if any.
-        manifest: the dataset, split.
+        manifest: the dataset.
 
     Returns:
         The MLflow run id, or the run's folder without MLflow.
     """
     import pytorch_lightning as pl
 
+    from cxrlab.config.paths import cache_dir
+    from cxrlab.data.audit.gate import heed
+    from cxrlab.data.audit.run import audit_cached
     from cxrlab.data.prepare import prepare
     from cxrlab.evaluation import stage
     from cxrlab.evaluation.summary import print_results
@@ -50,7 +53,9 @@ def train(session: Session, manifest: Manifest) -> str:
 
     config = session.config
     store = record.open_configured_store(config.tracking)
-    data = prepare(record.with_hashed_patients(manifest, config.tracking, store), config.data)
+    data = record.with_hashed_patients(prepare(manifest, config.data), config.tracking, store)
+    audit = audit_cached(data, cache_dir(config.data.cache))
+    heed(audit, config.audit)
     hardware = choose_hardware(config.trainer)
     _log.info("%s\n%s", manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
@@ -58,7 +63,7 @@ def train(session: Session, manifest: Manifest) -> str:
     classifier, weights = build_classifier(config, data)
     with record.open_run(session, store, data, hardware.description, weights) as run:
         batches = build_datamodule(config, data)
-        record.write_inputs(run, session, batches)
+        record.write_inputs(run, session, batches, audit)
         panel = explanation_panel(config.explanation, batches, run)
         fit(config, classifier, batches, run, hardware, panel)
         splits = {"val": batches.val_dataloader()}
@@ -69,12 +74,12 @@ def train(session: Session, manifest: Manifest) -> str:
             for name, loader in splits.items()
         }
         evaluation = stage.evaluate(data.manifest, logits, config.threshold)
-        stage.write(evaluation, data.manifest.classes, run.output)
+        stage.write(evaluation, data.manifest.task, run.output)
         record.write_results(run, evaluation, classifier)
         explain_gallery(config.explanation, classifier, evaluation, batches, run)
         record.upload_outputs(run)
         record.log_model(run, config.tracking, classifier)
-    print_results(evaluation.metrics, data.manifest.classes, threshold=evaluation.point.threshold)
+    print_results(evaluation.metrics, data.manifest.task, thresholds=evaluation.point.thresholds)
     return run.run_id
 
 

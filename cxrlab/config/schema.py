@@ -5,73 +5,13 @@ Values live in the YAML files alone: no field here has a default, so a key has o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from cxrlab.config.datasets import DataConfig
+from cxrlab.config.section import Fraction, NonNegative, OpenFraction, Positive, Section
 from cxrlab.evaluation.threshold import parse_rule
-
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataBase(Section):
-    """What every dataset can be asked for."""
-
-    image_size: int = Field(ge=16, le=2048, description="side of the square input, pixels")
-    batch_size: Positive = Field(description="images a training step")
-    val_fraction: OpenFraction = Field(description="share of the training patients held out")
-    split_seed: int = Field(ge=0, description="seed of the split, apart from the training seed")
-    folds: int | None = Field(ge=2, description="patient-grouped K-fold in place of the hold-out")
-    fold: int | None = Field(ge=0, description="which fold validates, 0..folds-1")
-    limit: int | None = Field(ge=2, description="images a split, for a quick look")
-    on_bad_image: Literal["skip", "error"] = Field(description="unreadable file: leave out or stop")
-    cache: str | None = Field(description="folder of decoded images; null: CXRLAB_CACHE")
-
-    @model_validator(mode="after")
-    def _fold_within_folds(self) -> DataBase:
-        if self.fold is not None and self.folds is None:
-            raise ValueError("fold needs folds: add data.folds=5")
-        if self.folds is not None and self.fold is None:
-            raise ValueError("folds needs fold: add data.fold=0")
-        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
-            raise ValueError(
-                f"fold={self.fold} is outside 0..{self.folds - 1} (folds={self.folds})"
-            )
-        return self
-
-
-class PhantomData(DataBase):
-    """The built-in synthetic radiographs."""
-
-    name: Literal["phantom"] = Field(description="which source")
-    images: int = Field(ge=20, le=1_000_000, description="images in the whole set")
-    test_fraction: OpenFraction = Field(description="share of patients in test")
-    prevalence: OpenFraction = Field(description="share of patients with an opacity")
-    difficulty: Fraction = Field(description="0: every opacity is plain, 1: many barely visible")
-    shortcut: Fraction = Field(description="0: no marker, 1: a corner marker tells the label")
-    phantom_seed: int = Field(ge=0, description="seed of the patients")
-
-
-class ChestXrayData(DataBase):
-    """Kaggle's Chest X-Ray Images (Pneumonia)."""
-
-    name: Literal["chest_xray"] = Field(description="which source")
-    root: str | None = Field(description="folder that holds train/, val/ and test/")
-    target: Literal["pneumonia", "pathogen"] = Field(description="two or three classes")
-    official_val: Literal["train", "val"] = Field(description="where the 16 official images go")
-    download: bool = Field(description="fetch from Kaggle when the folder is missing")
-
-
-DataConfig = Annotated[PhantomData | ChestXrayData, Field(discriminator="name")]
 
 
 class AugmentationConfig(Section):
@@ -208,6 +148,7 @@ class Config(Section):
     seed: int = Field(ge=0, lt=2**32, description="seed of weights, order, augmentation, dropout")
     threshold: str | float = Field(description="decision rule chosen on validation, or a number")
     resume: str | None = Field(description="run to continue: id, prefix, latest or its folder")
+    audit: Literal["stop", "warn"] = Field(description="fatal finding in the data: stop or go on")
     data: DataConfig
     augmentation: AugmentationConfig
     model: ModelConfig
@@ -228,6 +169,14 @@ class Config(Section):
     def plain(self) -> dict[str, Any]:
         """The configuration as dicts, lists, strings and numbers (for YAML and checkpoints)."""
         return self.model_dump(mode="json")
+
+
+class AuditConfig(Section):
+    """What is wrong with a dataset and its split."""
+
+    output: str | None = Field(description="JSON file, its page beside it; null: run folder")
+    data: DataConfig
+    tracking: TrackingConfig
 
 
 class UiConfig(Section):

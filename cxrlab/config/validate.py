@@ -156,8 +156,3 @@ def _check_together(config: Config) -> None:
             f"explanation.max_steps={config.explanation.max_steps}: below explanation.steps; "
             f"nearest valid: explanation.max_steps={config.explanation.steps}"
         )
-    if config.data.name == "chest_xray" and config.data.official_val == "val" and config.data.folds:
-        raise UserError(
-            "data.official_val=val: K-fold cuts its own validation; "
-            "nearest valid: data.official_val=train"
-        )

@@ -17,7 +17,7 @@ class Batch(TypedDict):
 
     Attributes:
         image: (B, 1, H, W); uint8 as loaded, float32 in [0, 1] once on the device.
-        target: (B,) int64 class index.
+        target: (B,) int64 class index; (B, K) float32 findings, NaN where unknown.
         index: (B,) int64 row in the split.
         seed: what the random changes of this batch are drawn from; None for no changes.
     """
@@ -42,7 +42,7 @@ class BatchLoader:
         self,
         pixels: NDArray[np.uint8],
         rows: NDArray[np.int64],
-        targets: NDArray[np.int64],
+        targets: NDArray[np.int64] | NDArray[np.float32],
         batch_size: int,
         *,
         seed: int | None = None,
@@ -52,7 +52,7 @@ class BatchLoader:
         Args:
             pixels: (M, H, W) uint8, possibly memory-mapped.
             rows: (N,) which rows of `pixels` belong to the split.
-            targets: (N,) class indices.
+            targets: (N,) class indices, or (N, K) findings.
             batch_size: images a batch.
             seed: shuffle, and drop what is left of the last batch, in the order this draws;
                 None keeps the order and every image.

@@ -65,7 +65,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(self, split: str, batch_size: int, seed: int | None = None) -> BatchLoader:
         inside = self._in(split)
-        targets = self.data.manifest.table["target"].to_numpy(np.int64)[inside]
+        manifest = self.data.manifest
+        targets = manifest.task.targets(manifest.table)[inside]
         return BatchLoader(self.data.pixels, self.data.rows[inside], targets, batch_size, seed=seed)
 
     def _in(self, split: str) -> NDArray[np.int64]:

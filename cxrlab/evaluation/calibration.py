@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -17,7 +19,8 @@ def fit_temperature(logits: npt.ArrayLike, target: npt.ArrayLike) -> float:
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The likelihood has one
     optimum in T; log T is searched within `BOUNDS`, so scores that tell nothing about the
-    target give the upper bound. Ranking is unchanged.
+    target give the upper bound. Ranking is unchanged. Findings that do not exclude one another
+    have one T: that of their known entries together, each as two classes.
 
     Three inputs have no optimum worth keeping and give 1.0 (probabilities as they are) with a
     warning: a target of one class; logits that put every image in its class, for which T -> 0 is
@@ -25,7 +28,7 @@ def fit_temperature(logits: npt.ArrayLike, target: npt.ArrayLike) -> float:
 
     Args:
         logits: (N,) for two classes or (N, K), finite.
-        target: (N,) class indices.
+        target: (N,) class indices, or of findings (N, K): 1 present, 0 absent, NaN unknown.
 
     Returns:
         T in `BOUNDS`; above 1 the model was too sure of itself.
@@ -33,14 +36,7 @@ def fit_temperature(logits: npt.ArrayLike, target: npt.ArrayLike) -> float:
     Raises:
         ValueError: shapes that differ, or logits that are not finite.
     """
-    values = np.asarray(logits, dtype=np.float64)
-    truth = np.asarray(target, dtype=np.int64)
-    if values.ndim not in (1, 2) or truth.shape != values.shape[:1]:
-        raise ValueError(f"logits {values.shape} and target {truth.shape} do not fit together")
-    if not np.isfinite(values).all():
-        raise ValueError("logits are not all finite")
-    if values.ndim == 1:
-        values = np.stack([np.zeros_like(values), values], axis=1)
+    values, truth = _as_classes(np.asarray(logits, dtype=np.float64), np.asarray(target))
     reason = _nothing_to_fit(values, truth)
     if reason is not None:
         warn(
@@ -57,6 +53,22 @@ def fit_temperature(logits: npt.ArrayLike, target: npt.ArrayLike) -> float:
     low, high = np.log(BOUNDS)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
     return float(np.exp(found.x))
+
+
+def _as_classes(
+    logits: npt.NDArray[np.float64], target: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Logits (M, C) and class indices (M,) of M entries, each of which has one of C classes."""
+    if logits.ndim not in (1, 2) or target.shape not in (logits.shape[:1], logits.shape):
+        raise ValueError(f"logits {logits.shape} and target {target.shape} do not fit together")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits are not all finite")
+    if target.ndim == 2:
+        known = ~np.isnan(target)
+        logits, target = logits[known], target[known]
+    if logits.ndim == 1:
+        logits = np.stack([np.zeros_like(logits), logits], axis=1)
+    return logits, target.astype(np.int64)
 
 
 def _nothing_to_fit(values: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> str | None:

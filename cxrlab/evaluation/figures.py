@@ -1,4 +1,4 @@
-"""The figures of an evaluation, one function each, for two classes and for more."""
+"""The figures of an evaluation, one function each, for every kind of task."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from cxrlab.evaluation import curves, style
+from cxrlab.evaluation.confusion import confusion_matrix
 from cxrlab.evaluation.distributions import score_distributions
-from cxrlab.evaluation.metrics import confusion_counts
 from cxrlab.evaluation.predictions import FloatArray
-from cxrlab.evaluation.threshold import show_probability
 from cxrlab.evaluation.view import View
+from cxrlab.task import Task
 
 
 def draw_figures(
-    table: pd.DataFrame, classes: Sequence[str], threshold: float | None, *, split: str
+    table: pd.DataFrame, task: Task, thresholds: Sequence[float], *, split: str
 ) -> dict[str, Figure]:
     """Draw every figure of the contract.
 
     Args:
         table: columns of `prediction_table`.
-        classes: names, at the index of their target.
-        threshold: as for `evaluate_table`.
+        task: what is predicted.
+        thresholds: as for `evaluate_table`.
         split: name for titles.
 
     Returns:
         Figure by file stem: `confusion_matrix`, `roc`, `precision_recall`, `reliability`,
         `scores` and, for two classes, `decision_curve`. One that can't be drawn says why.
     """
-    view = View.of(table, classes, threshold, split)
+    view = View.of(table, task, thresholds, split)
     drawn: dict[str, tuple[str, str, Callable[[View], Figure]]] = {
         "confusion_matrix": ("Confusion matrix", "accuracy", confusion_matrix),
         "roc": ("ROC curve", "auroc", roc),
@@ -55,47 +55,12 @@ def draw_figures(
     return figures
 
 
-def confusion_matrix(view: View) -> Figure:
-    """Counts, and shares of each true class; shading by share."""
-    counts = confusion_counts(view.metrics, view.classes)
-    if counts is None:
-        raise ValueError("the view's metrics hold no confusion matrix")
-    size = len(view.classes)
-    totals = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    figure = style.new_figure(max(6.0, 2.2 + 1.1 * size), max(5.0, 1.6 + 1.0 * size))
-    axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1.15)
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    for row, column in np.ndindex(size, size):
-        ink = "white" if share[row, column] > 0.6 else style.INK
-        cell: dict[str, Any] = {"ha": "center", "color": ink}
-        axes.text(column, row, f"{counts[row, column]:,}", va="bottom", size=17, **cell)
-        part = f"{share[row, column]:.1%}" if totals[row, 0] else "no images"
-        axes.text(column, row + 0.06, part, va="top", size=10, **cell)
-        if view.binary:
-            kind = (("true negative", "false positive"), ("false negative", "true positive"))
-            axes.text(column, row + 0.26, kind[row][column], va="top", size=9, **cell)
-    ticks = range(size)
-    axes.set_xticks(ticks, view.classes)
-    if max(map(len, view.classes)) > (24 if view.binary else 12):
-        axes.tick_params(axis="x", rotation=30)
-        for label in axes.get_xticklabels():
-            label.set_horizontalalignment("right")
-    axes.set_yticks(ticks, [f"{n}\n{t:,}" for n, t in zip(view.classes, totals[:, 0], strict=True)])
-    axes.set(xlabel="predicted", ylabel="true class")
-    style.title(axes, "Confusion matrix", f"{view.below}; {_decided(view)}")
-    return figure
-
-
 def roc(view: View) -> Figure:
     """Sensitivity against 1 - specificity, with AUROC and the operating point."""
     figure = style.new_figure()
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color=style.MUTED, linewidth=1, label="chance, 0.500")
-    for index, suffix, member, score in view.against_rest():
+    for index, suffix, member, score in view.curves():
         area = view.value(f"auroc{suffix}")
         if area is None:
             continue
@@ -105,7 +70,8 @@ def roc(view: View) -> Figure:
             up,
             style.line(index),
             color=style.colour(index),
-            label=f"{view.classes[index]}, AUROC {area:.3f}",
+            linewidth=1.4 if view.multilabel else 2,
+            label=f"{view.task.classes[index]}, AUROC {area:.3f}",
         )
     sensitivity, specificity = view.value("recall"), view.value("specificity")
     if view.binary and sensitivity is not None and specificity is not None:
@@ -113,12 +79,10 @@ def roc(view: View) -> Figure:
         _operating_point(axes, 1 - specificity, sensitivity, label)
     style.unit_square(axes)
     axes.set(xlabel="1 - specificity (false-positive rate)", ylabel="sensitivity")
-    style.legend(axes, "lower right")
-    note = "" if view.binary else "; each class against the rest"
+    style.legend(axes, "lower right", beside=view.multilabel)
     macro = None if view.binary else view.value("auroc")
-    if macro is not None:
-        note += f", macro AUROC {macro:.3f}"
-    style.title(axes, "ROC curve", f"{view.below}{note}")
+    note = "" if macro is None else f", macro AUROC {macro:.3f}"
+    style.title(axes, "ROC curve", f"{view.below}{_each(view)}{note}")
     return figure
 
 
@@ -126,7 +90,7 @@ def precision_recall(view: View) -> Figure:
     """Precision against recall, with average precision, prevalence and the operating point."""
     figure = style.new_figure()
     axes = figure.add_subplot()
-    for index, suffix, member, score in view.against_rest():
+    for index, suffix, member, score in view.curves():
         area = view.value(f"auprc{suffix}")
         if area is None:
             continue
@@ -136,26 +100,26 @@ def precision_recall(view: View) -> Figure:
             "drawstyle": "steps-pre",
             "color": style.colour(index),
             "linestyle": style.line(index),
+            "linewidth": 1.4 if view.multilabel else 2,
         }
-        label = f"{view.classes[index]}, average precision {area:.3f}"
+        label = f"{view.task.classes[index]}, average precision {area:.3f}"
+        chance = float(member.mean())
+        if view.multilabel:  # lines of many findings, most of them rare, would hide one another
+            label += f", chance {chance:.3f}"
         axes.plot(np.append(0, recall), np.append(precision[0], precision), label=label, **look)
-        chance = f"chance (prevalence), {member.mean():.3f}" if view.binary else None
-        axes.axhline(
-            member.mean(),
-            color=style.MUTED if view.binary else style.colour(index),
-            linestyle="--",
-            linewidth=1,
-            label=chance,
-        )
+        if not view.multilabel:
+            colour = style.MUTED if view.binary else style.colour(index)
+            name = f"chance (prevalence), {chance:.3f}" if view.binary else None
+            axes.axhline(chance, color=colour, linestyle="--", linewidth=1, label=name)
     recall_at, precision_at = view.value("recall"), view.value("precision")
     if view.binary and recall_at is not None and precision_at is not None:
         label = f"operating point: recall {recall_at:.3f},\nprecision {precision_at:.3f}"
         _operating_point(axes, recall_at, precision_at, label)
     style.unit_square(axes)
     axes.set(xlabel="recall (sensitivity)", ylabel="precision (positive predictive value)")
-    style.legend(axes, "lower left")
-    note = "" if view.binary else "; dashed: prevalence of each class"
-    style.title(axes, "Precision-recall curve", f"{view.below}{note}")
+    style.legend(axes, "lower left", beside=view.multilabel)
+    note = ", dashed: prevalence" if view.task.kind == "multiclass" else ""
+    style.title(axes, "Precision-recall curve", f"{view.below}{_each(view)}{note}")
     return figure
 
 
@@ -174,7 +138,8 @@ def reliability(view: View) -> Figure:
     for kind, probability, metric, colour, marker in kinds:
         confidence, event = _confidence(view, probability)
         bins = curves.equal_mass_bins(confidence, event)
-        label = f"{kind}, ECE {view.value(metric):.3f}"
+        name = "mean ECE of a finding" if view.multilabel else "ECE"
+        label = f"{kind}, {name} {view.value(metric):.3f}"
         axes.plot(
             bins.predicted,
             bins.observed,
@@ -192,15 +157,14 @@ def reliability(view: View) -> Figure:
         counts.hist(
             confidence, bins=np.linspace(0, 1, 41), histtype="step", color=colour, linewidth=1.3
         )
-    what = f"probability of {view.classes[1]}" if view.binary else "probability of the chosen class"
-    share = f"share that is {view.classes[1]}" if view.binary else "share in which it was right"
+    what, share, unit = _event(view)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"observed: {share}")
-    counts.set(xlabel=f"predicted {what}", ylabel="images", yscale="symlog")
+    counts.set(xlabel=f"predicted {what}", ylabel=unit, yscale="symlog")
     counts.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.legend(loc="upper left")
-    style.title(
-        axes, "Reliability", f"{view.below}; {curves.ECE_BINS} bins of equal size, 95 % intervals"
-    )
+    pooled = ", all findings together" if view.multilabel else ""
+    note = f"{view.below}{pooled}; {curves.ECE_BINS} bins of equal size, 95 % intervals"
+    style.title(axes, "Reliability", note)
     return figure
 
 
@@ -218,12 +182,18 @@ def decision_curve(view: View) -> Figure:
     axes.set(
         xlim=(0, 1),
         ylim=(-0.15 * top, 1.08 * top),
-        xlabel=f"threshold probability of {view.classes[1]} at which one would act",
+        xlabel=f"threshold probability of {view.task.classes[1]} at which one would act",
         ylabel="net benefit (true positives per image)",
     )
     axes.legend(loc="upper right")
     style.title(axes, "Decision curve", view.below)
     return figure
+
+
+def _each(view: View) -> str:
+    if view.binary:
+        return ""
+    return "; each finding by itself" if view.multilabel else "; each class against the rest"
 
 
 def _operating_point(axes: Axes, across: float, up: float, label: str) -> None:
@@ -241,15 +211,22 @@ def _operating_point(axes: Axes, across: float, up: float, label: str) -> None:
     )
 
 
-def _decided(view: View) -> str:
-    if view.threshold is None:
-        return "decided as the most probable class"
-    return f"{view.classes[1]} where probability >= {show_probability(view.threshold)}"
+def _event(view: View) -> tuple[str, str, str]:
+    """What `_confidence` is the probability of, what is observed of it, and in what it counts."""
+    if view.binary:
+        positive = view.task.classes[1]
+        return f"probability of {positive}", f"share that is {positive}", "images"
+    if view.multilabel:
+        return "probability of a finding", "share with the finding", "labels"
+    return "probability of the chosen class", "share in which it was right", "images"
 
 
 def _confidence(view: View, probability: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     if view.binary:
         return probability, view.target == 1
+    if view.multilabel:
+        known = ~np.isnan(view.target)
+        return probability[known], view.target[known] == 1
     return probability.max(axis=1), probability.argmax(axis=1) == view.target
 
 

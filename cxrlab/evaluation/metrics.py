@@ -1,37 +1,33 @@
-"""Metrics of a prediction table. One that can't be computed is absent, with its reason.
-
-From torchmetrics: AUROC, average precision, the confusion matrix; always from probabilities,
-never logits, because torchmetrics guesses whether to apply a sigmoid. Our own: ratios of the
-confusion matrix's counts, which torchmetrics makes 0 where they are 0/0, and Brier score, log
-loss and equal-mass calibration error, which it lacks.
-"""
+"""Metrics of a prediction table. One that can't be computed is absent, with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torchmetrics.functional import classification
 
-from cxrlab.evaluation.curves import expected_calibration_error
-from cxrlab.evaluation.predictions import FloatArray, scores
-
-# A value, or the reason why there is none.
-Outcome: TypeAlias = float | str
-
-RANKING = ("auroc", "auprc")
-COUNTED = ("precision", "recall", "specificity", "f1")
-PROBABILISTIC = ("brier", "nll", "ece")
-CALIBRATED = tuple(f"{name}_calibrated" for name in PROBABILISTIC)
-CELLS = ("tn", "fp", "fn", "tp")
-
-_SUMMARY = (*RANKING, "accuracy", "balanced_accuracy", *COUNTED, *PROBABILISTIC, *CALIBRATED)
-_DECIDED = ("accuracy", "balanced_accuracy", *COUNTED, *CELLS, "threshold")
+from cxrlab.evaluation.binary import (
+    BINARY,
+    CELLS,
+    COUNTED,
+    RANKING,
+    SUMMARY,
+    Outcome,
+    binary_outcomes,
+    confusion,
+    counted,
+    mean_of_all,
+    probabilistic,
+    ranking,
+    unusable,
+)
+from cxrlab.evaluation.predictions import FloatArray, check_thresholds, scores
+from cxrlab.task import Task
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,7 @@ class Metrics:
     absent: dict[str, str]
 
 
-def evaluate_table(
-    table: pd.DataFrame, classes: Sequence[str], *, threshold: float | None
-) -> Metrics:
+def evaluate_table(table: pd.DataFrame, task: Task, *, thresholds: Sequence[float]) -> Metrics:
     """Compute every metric of the contract.
 
     Two classes (class 1 is positive): `n`, `prevalence`, `auroc`, `auprc` (average precision),
@@ -61,31 +55,33 @@ def evaluate_table(
     counts; `auroc`, `auprc`, `precision`, `recall`, `specificity`, `f1` and `prevalence` of each
     class against the rest as `<metric>_<class>`, their unweighted means (but of prevalence)
     without suffix; `balanced_accuracy` is the mean recall; `brier` sums over the classes, `ece`
-    is of the most probable class. A mean is absent where one of its parts is.
+    is of the most probable class. A mean is absent where one of its parts is: without one of
+    a few classes it answers another question.
+
+    Findings that do not exclude one another: all metrics of two classes for each finding, on the
+    images whose truth is known, as `<metric>_<class>`; without suffix `n`, all images, and the
+    unweighted mean over the findings of each metric but `prevalence`, the counts and `threshold`.
+    A mean is of the findings that have the metric, for among many some are too rare for a small
+    split; `absent` holds the others.
 
     Args:
         table: columns of `prediction_table`.
-        classes: names, at the index of their target.
-        threshold: in [0, 1]; None for more than two classes, and where none was chosen: the
-            metrics that need a decision are then absent.
+        task: what is predicted.
+        thresholds: in [0, 1], one for two classes, one a finding. Empty for more than two
+            classes, and where none was chosen: the metrics that need a decision are then absent.
     """
-    target = table["target"].to_numpy(dtype=np.int64)
-    probability = scores(table, classes, "probability")
-    calibrated = scores(table, classes, "calibrated")
-    if threshold is not None and len(classes) > 2:
-        raise ValueError("more than two classes are decided by the most probable, not a threshold")
-    reason = _unusable(target, probability, calibrated, classes)
-    if reason is not None:
-        outcomes: dict[str, Outcome] = dict.fromkeys(metric_names(classes), reason)
-    elif len(classes) == 2:
-        outcomes = _two_classes(target, probability, classes, threshold)
+    check_thresholds(task, thresholds)
+    target = task.targets(table)
+    probability = scores(table, task, "probability")
+    calibrated = scores(table, task, "calibrated")
+    if task.kind == "binary":
+        cut = thresholds[0] if thresholds else None
+        answers = (task.classes[0], task.classes[1])
+        outcomes = binary_outcomes(target, probability, calibrated, answers, cut)
+    elif task.kind == "multiclass":
+        outcomes = _exclusive(target.astype(np.int64), probability, calibrated, task)
     else:
-        outcomes = _more_classes(target, probability, classes)
-    if reason is None:
-        for name, outcome in _probabilistic(target, probability).items():
-            outcomes[name] = outcome
-        for name, outcome in _probabilistic(target, calibrated).items():
-            outcomes[f"{name}_calibrated"] = outcome
+        outcomes = _findings(target, probability, calibrated, task, thresholds)
     outcomes["n"] = float(len(table))
     return Metrics(
         values={name: float(v) for name, v in outcomes.items() if not isinstance(v, str)},
@@ -93,150 +89,102 @@ def evaluate_table(
     )
 
 
-def metric_names(classes: Sequence[str]) -> list[str]:
-    """Every name that `evaluate_table` gives for these classes, in `values` or in `absent`."""
-    if len(classes) == 2:
-        return ["n", "prevalence", *_SUMMARY, *CELLS, "threshold"]
+def metric_names(task: Task) -> list[str]:
+    """Every name that `evaluate_table` gives for this task, in `values` or in `absent`."""
+    if task.kind == "binary":
+        return list(BINARY)
+    if task.kind == "multilabel":
+        return ["n", *SUMMARY, *(f"{name}_{c}" for c in task.classes for name in BINARY)]
     each = (*RANKING, *COUNTED, "prevalence")
-    cells = [f"confusion_{true}_{predicted}" for true in classes for predicted in classes]
-    return ["n", *_SUMMARY, *(f"{name}_{c}" for name in each for c in classes), *cells]
+    return ["n", *SUMMARY, *(f"{name}_{c}" for name in each for c in task.classes), *_cells(task)]
 
 
-def confusion_counts(metrics: Metrics, classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
-    """The (K, K) confusion matrix, rows true and columns predicted; None where it is absent."""
-    names = list(CELLS)
-    if len(classes) > 2:
-        names = [f"confusion_{true}_{predicted}" for true in classes for predicted in classes]
-    if not all(name in metrics.values for name in names):
-        return None
-    counts = np.array([metrics.values[name] for name in names], dtype=np.int64)
-    return counts.reshape(len(classes), len(classes))
+def confusion_counts(metrics: Metrics, task: Task) -> npt.NDArray[np.int64] | None:
+    """The (K, K) matrix of exclusive classes, rows true and columns decided; None where absent."""
+    if task.kind == "binary":
+        return binary_counts(metrics)
+    return _square([metrics.values.get(name) for name in _cells(task)])
 
 
-def _unusable(
-    target: npt.NDArray[np.int64],
-    probability: FloatArray,
-    calibrated: FloatArray,
-    classes: Sequence[str],
-) -> str | None:
-    if not target.size:
-        return "there are no images"
-    unknown = target[(target < 0) | (target >= len(classes))]
-    if unknown.size:
-        return f"{unknown.size} of {target.size} images have a target outside 0..{len(classes) - 1}"
-    for values in (probability, calibrated):
-        fine = ((values >= 0) & (values <= 1)).reshape(target.size, -1).all(axis=1)
-        if not fine.all():
-            return f"{(~fine).sum()} of {target.size} images have no probability in [0, 1]"
-    return None
+def binary_counts(metrics: Metrics, suffix: str = "") -> npt.NDArray[np.int64] | None:
+    """(2, 2), rows true and columns decided, of two classes or, by its suffix, of a finding."""
+    return _square([metrics.values.get(f"{cell}{suffix}") for cell in CELLS])
 
 
-def _two_classes(
-    target: npt.NDArray[np.int64],
-    probability: FloatArray,
-    classes: Sequence[str],
-    threshold: float | None,
+def _exclusive(
+    target: npt.NDArray[np.int64], probability: FloatArray, calibrated: FloatArray, task: Task
 ) -> dict[str, Outcome]:
-    outcomes: dict[str, Outcome] = {"prevalence": float(target.mean())}
-    outcomes |= _ranking(target, probability, classes)
-    if threshold is None:
-        return outcomes | dict.fromkeys(_DECIDED, "no decision threshold was chosen")
-    matrix = _confusion(target, (probability >= threshold).astype(np.int64), 2)
-    tn, fp, fn, tp = (int(count) for count in matrix.ravel())
-    outcomes |= {"tn": float(tn), "fp": float(fp), "fn": float(fn), "tp": float(tp)}
-    outcomes |= _counted(tn, fp, fn, tp, classes[0], classes[1])
-    outcomes["accuracy"] = (tn + tp) / target.size
-    outcomes["balanced_accuracy"] = _mean([outcomes["recall"], outcomes["specificity"]])
-    outcomes["threshold"] = threshold
-    return outcomes
-
-
-def _more_classes(
-    target: npt.NDArray[np.int64], probability: FloatArray, classes: Sequence[str]
-) -> dict[str, Outcome]:
-    matrix = _confusion(target, probability.argmax(axis=1), len(classes))
-    outcomes: dict[str, Outcome] = {
-        f"confusion_{true}_{predicted}": float(matrix[i, j])
-        for i, true in enumerate(classes)
-        for j, predicted in enumerate(classes)
-    }
-    for index, name in enumerate(classes):
-        rest = f"not {name}"
+    reason = unusable(target, probability, calibrated, len(task.classes))
+    if reason is not None:
+        return dict.fromkeys(metric_names(task), reason)
+    matrix = confusion(target, probability.argmax(axis=1), len(task.classes))
+    outcomes: dict[str, Outcome] = dict(
+        zip(_cells(task), matrix.ravel().astype(float), strict=True)
+    )
+    for index, name in enumerate(task.classes):
+        answers = (f"not {name}", name)
         member = (target == index).astype(np.int64)
         tp = int(matrix[index, index])
         fp = int(matrix[:, index].sum()) - tp
         fn = int(matrix[index].sum()) - tp
-        own: Mapping[str, Outcome] = {
-            **_ranking(member, probability[:, index], (rest, name)),
-            **_counted(target.size - tp - fp - fn, fp, fn, tp, rest, name),
+        own = {
+            **ranking(member, probability[:, index], answers),
+            **counted(target.size - tp - fp - fn, fp, fn, tp, answers),
             "prevalence": float(member.mean()),
         }
         outcomes |= {f"{metric}_{name}": outcome for metric, outcome in own.items()}
     for metric in (*RANKING, *COUNTED):
-        outcomes[metric] = _mean(outcomes[f"{metric}_{name}"] for name in classes)
+        outcomes[metric] = mean_of_all([outcomes[f"{metric}_{name}"] for name in task.classes])
     outcomes["accuracy"] = float(np.trace(matrix)) / target.size
     outcomes["balanced_accuracy"] = outcomes["recall"]
-    return outcomes
+    return outcomes | probabilistic(target, probability, calibrated)
 
 
-def _ranking(
-    target: npt.NDArray[np.int64], probability: FloatArray, classes: Sequence[str]
+def _findings(
+    target: npt.NDArray[Any],
+    probability: FloatArray,
+    calibrated: FloatArray,
+    task: Task,
+    thresholds: Sequence[float],
 ) -> dict[str, Outcome]:
-    if target.min() == target.max():
-        return dict.fromkeys(RANKING, f"no image is {classes[1 - target[0]]}")
-    score, truth = torch.tensor(probability), torch.tensor(target)
-    return {
-        "auroc": float(classification.binary_auroc(score, truth)),
-        "auprc": float(classification.binary_average_precision(score, truth)),
+    reason = unusable(np.nan_to_num(target), probability, calibrated, 2)
+    if reason is not None:
+        return dict.fromkeys(metric_names(task), reason)
+    each = []
+    for index, name in enumerate(task.classes):
+        known = ~np.isnan(target[:, index])
+        own = binary_outcomes(
+            target[known, index],
+            probability[known, index],
+            calibrated[known, index],
+            (f"free of {name}", name),
+            thresholds[index] if thresholds else None,
+        )
+        if not known.any():
+            own = dict.fromkeys(BINARY, f"no image is labelled for {name}") | {"n": 0.0}
+        each.append(own)
+    outcomes = {
+        f"{metric}_{name}": outcome
+        for name, own in zip(task.classes, each, strict=True)
+        for metric, outcome in own.items()
     }
+    return outcomes | {metric: _mean_of_known([own[metric] for own in each]) for metric in SUMMARY}
 
 
-def _confusion(
-    target: npt.NDArray[np.int64], decision: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
-    # Decisions, not probabilities: torchmetrics would decide by > threshold, we by >=.
-    found = classification.multiclass_confusion_matrix(
-        torch.tensor(decision), torch.tensor(target), num_classes=classes
-    )
-    return np.asarray(found.numpy(), dtype=np.int64)
+def _mean_of_known(outcomes: Sequence[Outcome]) -> Outcome:
+    known = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    if known:
+        return float(np.mean(known))
+    reasons = {str(outcome) for outcome in outcomes}
+    return reasons.pop() if len(reasons) == 1 else "it could be computed of no finding"
 
 
-def _counted(
-    tn: int, fp: int, fn: int, tp: int, negative: str, positive: str
-) -> dict[str, Outcome]:
-    no_positive, no_negative = f"no image is {positive}", f"no image is {negative}"
-    return {
-        "precision": _ratio(tp, tp + fp, f"no image was called {positive}"),
-        "recall": _ratio(tp, tp + fn, no_positive),
-        "specificity": _ratio(tn, tn + fp, no_negative),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn if tp + fn else 0, no_positive),
-    }
+def _cells(task: Task) -> list[str]:
+    return [f"confusion_{true}_{decided}" for true in task.classes for decided in task.classes]
 
 
-def _probabilistic(target: npt.NDArray[np.int64], probability: FloatArray) -> dict[str, Outcome]:
-    """Brier score, log loss (clipped at machine epsilon, as in scikit-learn) and ECE."""
-    rows = np.arange(target.size)
-    if probability.ndim == 1:
-        brier = np.mean((probability - target) ** 2)
-        likelihood = np.where(target == 1, probability, 1 - probability)
-        confidence, event = probability, target == 1
-    else:
-        brier = np.mean(np.sum((probability - np.eye(probability.shape[1])[target]) ** 2, axis=1))
-        likelihood = probability[rows, target]
-        confidence, event = probability.max(axis=1), probability.argmax(axis=1) == target
-    epsilon = np.finfo(np.float64).eps
-    return {
-        "brier": float(brier),
-        "nll": float(-np.mean(np.log(np.clip(likelihood, epsilon, 1 - epsilon)))),
-        "ece": expected_calibration_error(confidence, event),
-    }
-
-
-def _ratio(numerator: int, denominator: int, reason: str) -> Outcome:
-    return numerator / denominator if denominator else reason
-
-
-def _mean(outcomes: Iterable[Outcome]) -> Outcome:
-    parts = list(outcomes)
-    missing = [part for part in parts if isinstance(part, str)]
-    return missing[0] if missing else float(np.mean([float(part) for part in parts]))
+def _square(cells: Sequence[float | None]) -> npt.NDArray[np.int64] | None:
+    if None in cells:
+        return None
+    size = math.isqrt(len(cells))
+    return np.array(cells, dtype=np.int64).reshape(size, size)

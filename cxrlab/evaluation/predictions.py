@@ -13,80 +13,94 @@ import pandas as pd
 from scipy.special import expit, softmax
 
 from cxrlab.errors import UserError
+from cxrlab.task import Task
 
 FloatArray = npt.NDArray[np.float64]
 
 SCORES = ("logit", "probability", "calibrated")
 _TEXT = ("path", "patient_id", "split", "label")
-_LEADING = ("path", "patient_id", "split", "target", "label")
+_WHOLE = ("target", "decision")
 
 
 def prediction_table(
     rows: pd.DataFrame,
     logits: npt.ArrayLike,
-    classes: Sequence[str],
+    task: Task,
     *,
     temperature: float,
-    threshold: float | None,
+    thresholds: Sequence[float],
     report_columns: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Put a model's output beside what is known of each image.
 
     Args:
-        rows: manifest rows in the order of the logits, with `path, patient_id, split, target,
-            label` and the reporting columns.
-        logits: (N,) for two classes, where class 1 is positive; (N, K) for K > 2.
-        classes: names, at the index of their target.
+        rows: manifest rows in the order of the logits, with `path, patient_id, split, label`,
+            the task's target columns and the reporting columns.
+        logits: (N,) for two classes, where class 1 is positive; else (N, K).
+        task: what is predicted.
         temperature: > 0; divides the logits for `calibrated`.
-        threshold: in [0, 1]; `decision` is 1 where `probability` >= threshold. None for two
-            classes leaves `decision` empty; for more it must be None: `decision` is the index
-            of the most probable class.
+        thresholds: in [0, 1], one for two classes, or one a finding: `decision` (of a finding
+            `decision_<class>`) is 1 where its `probability` >= threshold. None leave it empty.
+            More than two classes take none: `decision` is the index of the most probable one.
         report_columns: columns of `rows` to carry along. Text that is a number becomes one, so
             that a table equals what is read back of its file.
 
     Returns:
         The table of the contract, index 0..N-1: `logit, probability, calibrated` (float64) for
-        two classes, `logit_<class>, ...` for more.
+        two classes, else `logit_<class>, ...`. The truth is `target` (int64), or of each finding
+        `target_<class>`: 1, 0 or empty (Int64 where any is).
 
     Raises:
         UserError: a logit is not finite; names the first such image.
-        ValueError: shapes, threshold, temperature or reporting columns make no sense.
+        ValueError: shapes, thresholds, temperature or reporting columns make no sense.
     """
     values = np.asarray(logits, dtype=np.float64)
-    shape = (len(rows),) if len(classes) == 2 else (len(rows), len(classes))
+    shape = (len(rows),) if task.kind == "binary" else (len(rows), task.outputs)
     if values.shape != shape:
         raise ValueError(f"logits have shape {values.shape}, not {shape}")
     if not temperature > 0:
         raise ValueError(f"temperature {temperature} is not above 0")
-    if threshold is not None and len(classes) > 2:
-        raise ValueError("more than two classes are decided by the most probable, not a threshold")
+    check_thresholds(task, thresholds)
     _check_report_columns(report_columns)
     _check_finite(rows, values)
-    probability = _probability(values)
+    probability = _probability(values, task)
     by_kind = {
         "logit": values,
         "probability": probability,
-        "calibrated": _probability(values / temperature),
+        "calibrated": _probability(values / temperature, task),
     }
-    parts: dict[str, Any] = {name: _text(rows[name]) for name in _LEADING}
-    parts["target"] = rows["target"].to_numpy(dtype=np.int64)
+    parts: dict[str, Any] = {name: _text(rows[name]) for name in ("path", "patient_id", "split")}
+    parts |= _truth(rows, task)
+    parts["label"] = _text(rows["label"])
     for kind, score in by_kind.items():
-        columns = score.reshape(len(rows), -1).T
-        parts.update(zip(score_columns(classes, kind), columns, strict=True))
-    parts["decision"] = _decision(probability, threshold)
+        columns = score.reshape(-1, task.outputs).T
+        parts.update(zip(score_columns(task, kind), columns, strict=True))
+    parts |= _decisions(probability, task, thresholds)
     parts.update({name: _number_or_text(_text(rows[name])) for name in report_columns})
     return pd.DataFrame(parts)
 
 
-def score_columns(classes: Sequence[str], kind: str) -> list[str]:
+def check_thresholds(task: Task, thresholds: Sequence[float]) -> None:
+    """Refuse thresholds that the task has no use for.
+
+    Raises:
+        ValueError: any for more than two classes; neither none nor one a logit for the others.
+    """
+    if task.kind == "multiclass" and thresholds:
+        raise ValueError("more than two classes are decided by the most probable, not a threshold")
+    if len(thresholds) not in (0, task.outputs):
+        raise ValueError(f"{len(thresholds)} thresholds, where the task has {task.outputs} logits")
+
+
+def score_columns(task: Task, kind: str) -> list[str]:
     """Names of the columns that hold one kind of score (`logit`, `probability`, `calibrated`)."""
-    return [kind] if len(classes) == 2 else [f"{kind}_{name}" for name in classes]
+    return [kind] if task.kind == "binary" else [f"{kind}_{name}" for name in task.classes]
 
 
-def scores(table: pd.DataFrame, classes: Sequence[str], kind: str) -> FloatArray:
+def scores(table: pd.DataFrame, task: Task, kind: str) -> FloatArray:
     """One kind of score: (N,) of the positive class for two classes, else (N, K), float64."""
-    values = table[score_columns(classes, kind)].to_numpy(dtype=np.float64)
-    return values[:, 0] if len(classes) == 2 else values
+    values = table[score_columns(task, kind)].to_numpy(dtype=np.float64)
+    return values[:, 0] if task.kind == "binary" else values
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
@@ -113,8 +127,8 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read what `write_predictions` wrote, bit for bit.
 
-    Text columns stay text (`007` and `NA` too), scores are float64 (empty: NaN), `target` int64,
-    `decision` int64 or, where it is empty, Int64. A reporting column is a number if each of its
+    Text columns stay text (`007` and `NA` too), scores are float64 (empty: NaN), targets and
+    decisions int64 or, where any is empty, Int64. A reporting column is a number if each of its
     entries is written as Python writes that number.
 
     Raises:
@@ -129,10 +143,13 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ) from error
     except ValueError as error:  # pandas' own parser and empty-file errors are ValueErrors
         raise UserError(f"{path} is no table of predictions: {error}") from error
-    missing = [name for name in (*_LEADING, "decision") if name not in raw]
-    if missing or not any(_is_score(str(name)) for name in raw):
+    columns = [str(name) for name in raw]
+    missing = [name for name in _TEXT if name not in columns]
+    kinds = {"target": ("target",), "decision": ("decision",), "probability": SCORES}
+    missing += [what for what, kind in kinds.items() if not any(_is(c, kind) for c in columns)]
+    if missing:
         raise UserError(
-            f"{path} is no table of predictions: it lacks {', '.join(missing) or 'probability'}; "
+            f"{path} is no table of predictions: it lacks {', '.join(missing)}; "
             "give a file from a run's predictions folder"
         )
     return pd.DataFrame({name: _typed(raw[name], path) for name in raw.columns})
@@ -142,20 +159,21 @@ def _typed(column: pd.Series, path: Path) -> pd.Series:
     name = str(column.name)
     if name in _TEXT:
         return column
-    if name not in ("target", "decision") and not _is_score(name):
-        return _number_or_text(column)
     try:
-        if _is_score(name):
+        if _is(name, SCORES):
             return column.map(lambda text: float(text or "nan")).astype(np.float64)
-        if name == "decision" and (column == "").any():
+        if not _is(name, _WHOLE):
+            return _number_or_text(column)
+        if name != "target" and (column == "").any():
             return column.where(column != "", pd.NA).astype("Int64")
         return column.map(int).astype(np.int64)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: column {name} holds no number ({error}); mend the file") from None
 
 
-def _is_score(name: str) -> bool:
-    return name in SCORES or name.startswith(tuple(f"{kind}_" for kind in SCORES))
+def _is(name: str, kinds: tuple[str, ...]) -> bool:
+    """Whether a column is of one of these kinds, as a whole or of one class."""
+    return name in kinds or name.startswith(tuple(f"{kind}_" for kind in kinds))
 
 
 def _text(column: pd.Series) -> pd.Series:
@@ -181,8 +199,7 @@ def _number_or_text(text: pd.Series) -> pd.Series:
 
 
 def _check_report_columns(names: Sequence[str]) -> None:
-    taken = {*_LEADING, "decision"}
-    clash = [name for name in names if name in taken or _is_score(name)]
+    clash = [name for name in names if name in _TEXT or _is(name, (*_WHOLE, *SCORES))]
     if clash:
         raise ValueError(f"reporting column {clash[0]!r} is a name of the prediction table itself")
 
@@ -198,13 +215,22 @@ def _check_finite(rows: pd.DataFrame, values: FloatArray) -> None:
         )
 
 
-def _probability(logits: FloatArray) -> FloatArray:
-    return np.asarray(expit(logits) if logits.ndim == 1 else softmax(logits, axis=1))
+def _probability(logits: FloatArray, task: Task) -> FloatArray:
+    return np.asarray(softmax(logits, axis=1) if task.kind == "multiclass" else expit(logits))
 
 
-def _decision(probability: FloatArray, threshold: float | None) -> Any:
-    if probability.ndim == 2:
-        return probability.argmax(axis=1)
-    if threshold is None:
-        return pd.array([pd.NA] * probability.size, dtype="Int64")
-    return (probability >= threshold).astype(np.int64)
+def _truth(rows: pd.DataFrame, task: Task) -> dict[str, Any]:
+    columns = task.targets(rows).reshape(len(rows), len(task.target_columns)).T
+    whole = [pd.Series(column).astype("Int64") for column in columns]
+    truth = [column if column.isna().any() else column.astype(np.int64) for column in whole]
+    return dict(zip(task.target_columns, truth, strict=True))
+
+
+def _decisions(probability: FloatArray, task: Task, thresholds: Sequence[float]) -> dict[str, Any]:
+    if task.kind == "multiclass":
+        return {"decision": probability.argmax(axis=1)}
+    names = [name.replace("target", "decision", 1) for name in task.target_columns]
+    if not thresholds:
+        return {name: pd.array([pd.NA] * len(probability), dtype="Int64") for name in names}
+    decided = (probability >= np.array(thresholds)).astype(np.int64)
+    return dict(zip(names, decided.reshape(-1, task.outputs).T, strict=True))

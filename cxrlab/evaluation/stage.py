@@ -15,7 +15,8 @@ from cxrlab.evaluation.calibration import fit_temperature
 from cxrlab.evaluation.figures import draw_figures
 from cxrlab.evaluation.metrics import Metrics, evaluate_table
 from cxrlab.evaluation.predictions import prediction_table, scores, write_predictions
-from cxrlab.evaluation.threshold import Threshold, choose_threshold
+from cxrlab.evaluation.threshold import Threshold, choose_threshold, choose_thresholds
+from cxrlab.task import Task
 
 PREDICTIONS, FIGURES = "predictions", "figures"
 _DPI = 120
@@ -27,11 +28,17 @@ class OperatingPoint:
 
     Attributes:
         temperature: logits are divided by it (Guo et al. 2017).
-        threshold: None for more than two classes, where the most probable class is decided.
+        thresholds: one for two classes, one a finding; none for more than two classes, where
+            the most probable class is decided.
     """
 
     temperature: float
-    threshold: Threshold | None
+    thresholds: tuple[Threshold, ...]
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """The thresholds' values."""
+        return tuple(threshold.value for threshold in self.thresholds)
 
 
 @dataclass(frozen=True)
@@ -54,23 +61,26 @@ class Evaluation:
 
 
 def choose_operating_point(
-    rows: pd.DataFrame, logits: NDArray[np.float64], classes: tuple[str, ...], rule: str | float
+    rows: pd.DataFrame, logits: NDArray[np.float64], task: Task, rule: str | float
 ) -> OperatingPoint:
-    """Temperature and threshold from validation.
+    """Temperature and thresholds from validation.
 
     Args:
         rows: the validation rows of a manifest.
         logits: (N,) or (N, K) in their order.
-        classes: class names.
+        task: what is predicted.
         rule: the key `threshold` of the configuration.
     """
-    target = rows["target"].to_numpy()
+    target = task.targets(rows)
+    table = prediction_table(rows, logits, task, temperature=1.0, thresholds=())
+    probability = scores(table, task, "probability")
     temperature = fit_temperature(logits, target)
-    if len(classes) > 2:
-        return OperatingPoint(temperature, None)
-    table = prediction_table(rows, logits, classes, temperature=temperature, threshold=None)
-    probability = scores(table, classes, "probability")
-    return OperatingPoint(temperature, choose_threshold(rule, target, probability))
+    if task.kind == "multiclass":
+        return OperatingPoint(temperature, ())
+    if task.kind == "binary":
+        return OperatingPoint(temperature, (choose_threshold(rule, target, probability),))
+    truth = target.astype(np.float32)
+    return OperatingPoint(temperature, choose_thresholds(rule, truth, probability, task.classes))
 
 
 def evaluate(
@@ -83,34 +93,33 @@ def evaluate(
         logits: by split, in the manifest's order; `val` is needed.
         rule: the key `threshold` of the configuration.
     """
-    classes = manifest.classes
-    point = choose_operating_point(manifest.split("val"), logits["val"], classes, rule)
-    cut = point.threshold.value if point.threshold else None
+    task = manifest.task
+    point = choose_operating_point(manifest.split("val"), logits["val"], task, rule)
     tables, metrics = {}, {}
     for split, values in logits.items():
         table = prediction_table(
             manifest.split(split),
             values,
-            classes,
+            task,
             temperature=point.temperature,
-            threshold=cut,
+            thresholds=point.cuts,
             report_columns=manifest.report_columns,
         )
         tables[split] = table
-        metrics[split] = evaluate_table(table, classes, threshold=cut)
+        metrics[split] = evaluate_table(table, task, thresholds=point.cuts)
     return Evaluation(point, tables, metrics)
 
 
-def write(evaluation: Evaluation, classes: tuple[str, ...], output: Path) -> None:
+def write(evaluation: Evaluation, task: Task, output: Path) -> None:
     """Write `predictions/<split>.csv` and the figures.
 
     The figures of test are `figures/<name>.png`, those of validation `figures/val_<name>.png`.
     """
     folder = output / FIGURES
     folder.mkdir(parents=True, exist_ok=True)
-    cut = evaluation.point.threshold.value if evaluation.point.threshold else None
     for split, table in evaluation.tables.items():
         write_predictions(table, output / PREDICTIONS / f"{split}.csv")
         prefix = "" if split == "test" else f"{split}_"
-        for name, figure in draw_figures(table, classes, cut, split=split).items():
+        figures = draw_figures(table, task, evaluation.point.cuts, split=split)
+        for name, figure in figures.items():
             figure.savefig(folder / f"{prefix}{name}.png", dpi=_DPI)

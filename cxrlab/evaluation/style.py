@@ -80,15 +80,17 @@ def title(axes: Axes, heading: str, below: str, *, lift: float = 0) -> None:
     )
 
 
-def legend(axes: Axes, loc: Literal["lower left", "lower right"]) -> None:
+def legend(axes: Axes, loc: Literal["lower left", "lower right"], *, beside: bool = False) -> None:
     """A legend in a corner of the axes, or beside them where it would cover too much."""
     handles, labels = axes.get_legend_handles_labels()
-    if len(labels) <= 6:
+    if len(labels) <= 6 and not beside:
         axes.legend(loc=loc)
         return
     figure = axes.get_figure(root=True)
     if figure is not None:
-        figure.set_size_inches(figure.get_figwidth() + 3.2, figure.get_figheight())
+        # Inches: the handle, and letters of 9 points.
+        room = 0.6 + 0.066 * max(map(len, labels), default=0)
+        figure.set_size_inches(figure.get_figwidth() + room, figure.get_figheight())
         figure.legend(handles, labels, loc="outside right upper")
 
 

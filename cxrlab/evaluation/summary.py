@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cxrlab.evaluation.metrics import Metrics, confusion_counts
 from cxrlab.evaluation.threshold import Threshold, show_probability
+from cxrlab.task import Task
 
 # In the order of a reader's interest; the first block is what a run is asked for.
 _MAIN = {
@@ -41,42 +42,47 @@ _EACH_CLASS = {
     "specificity": "Specificity",
     "f1": "F1",
 }
+_EACH_FINDING = {"auroc": "ROC-AUC", "recall": "Sens.", "specificity": "Spec.", "f1": "F1"}
+_NAME_WIDTH = 28  # of a finding; leaves its row within 80 columns
 _ABSENT = "-"
 
 
 def print_results(
     metrics_by_split: Mapping[str, Metrics],
-    classes: Sequence[str],
+    task: Task,
     console: Console | None = None,
     *,
-    threshold: Threshold | None = None,
+    thresholds: Sequence[Threshold] = (),
 ) -> None:
-    """Print metrics side by side, confusion matrices, threshold and what is absent and why.
+    """Print metrics side by side, each class, decisions, thresholds and what is absent and why.
 
     Plain text without colour codes where the output is no terminal.
 
     Args:
         metrics_by_split: in the order of the columns, such as val, test.
-        classes: names, at the index of their target.
+        task: what is predicted.
         console: where to; default: standard output.
-        threshold: for its rule and origin; the value is among the metrics.
+        thresholds: for their rule and origin; the values are among the metrics.
     """
     console = console or Console()
-    macro = len(classes) > 2
-    heading = "Result (means over the classes)" if macro else "Result"
-    _print_table(heading, _metrics_table(metrics_by_split), console)
-    if macro:
-        for split, metrics in metrics_by_split.items():
-            table = _class_table(metrics, classes)
+    heading = {
+        "binary": "Result",
+        "multiclass": "Result (means over the classes)",
+        "multilabel": "Result (means over the findings)",
+    }
+    _print_table(heading[task.kind], _metrics_table(metrics_by_split), console)
+    for split, metrics in metrics_by_split.items():
+        if task.kind == "multilabel":
+            _print_table(f"Each finding, {split}", _finding_table(metrics, task), console)
+        elif task.kind == "multiclass":
+            table = _class_table(metrics, task.classes)
             _print_table(f"Each class against the rest, {split}", table, console)
     for split, metrics in metrics_by_split.items():
-        counts = confusion_counts(metrics, classes)
+        counts = None if task.kind == "multilabel" else confusion_counts(metrics, task)
         if counts is not None:
-            table = _confusion_table(counts, classes)
+            table = _confusion_table(counts, task.classes)
             _print_table(f"Confusion matrix, {split}", table, console)
-    notes = _absent_lines(metrics_by_split)
-    if threshold is not None:
-        notes.insert(0, _threshold_line(threshold, classes))
+    notes = [*_threshold_lines(thresholds, task), *_absent_lines(metrics_by_split, task)]
     if notes:
         console.print()
         console.print(Text("\n").join(notes))
@@ -109,6 +115,22 @@ def _class_table(metrics: Metrics, classes: Sequence[str]) -> Table:
     return table
 
 
+def _finding_table(metrics: Metrics, task: Task) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="")
+    table.add_column("", max_width=_NAME_WIDTH, overflow="fold")
+    for label in (*_EACH_FINDING.values(), "Present"):
+        table.add_column(label, justify="right", no_wrap=True)
+    for name in task.classes:
+        known = metrics.values.get(f"n_{name}", 0.0)
+        present = round(metrics.values.get(f"prevalence_{name}", 0.0) * known)
+        table.add_row(
+            Text(name),
+            *(_shown(metrics, f"{metric}_{name}") for metric in _EACH_FINDING),
+            f"{present:,}/{known:,.0f}",
+        )
+    return table
+
+
 def _confusion_table(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Table:
     table = _table("true / predicted")
     for name in classes:
@@ -123,26 +145,52 @@ def _confusion_table(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> T
     return table
 
 
-def _threshold_line(threshold: Threshold, classes: Sequence[str]) -> Text:
-    source = (
-        "given in the configuration"
-        if threshold.origin == "given"
-        else f"chosen on {threshold.origin} by {threshold.rule}"
-    )
-    line = Text("Threshold ")
-    line.append(show_probability(threshold.value), style="bold")
-    return line.append(f" for {classes[1]}, {source}")
+def _threshold_lines(thresholds: Sequence[Threshold], task: Task) -> list[Text]:
+    """Where thresholds come from; those of findings, whose values are in a table, by origin."""
+    if task.kind == "binary":
+        return [
+            Text.assemble(
+                "Threshold ",
+                (show_probability(threshold.value), "bold"),
+                f" for {task.classes[1]}, {_source(threshold)}",
+            )
+            for threshold in thresholds
+        ]
+    by_source: dict[str, list[str]] = {}
+    for threshold, name in zip(thresholds, task.classes, strict=False):
+        by_source.setdefault(_source(threshold), []).append(name)
+    most = max(by_source, key=lambda source: len(by_source[source]), default="")
+    return [
+        Text(f"Thresholds {source}" + ("" if source == most else f": {', '.join(names)}"))
+        for source, names in by_source.items()
+    ]
 
 
-def _absent_lines(metrics_by_split: Mapping[str, Metrics]) -> list[Text]:
+def _source(threshold: Threshold) -> str:
+    if threshold.origin == "given":
+        return "given in the configuration"
+    if threshold.origin == "default":
+        return f"left at {threshold.rule}, for the rule can't be applied"
+    return f"chosen on {threshold.origin} by {threshold.rule}"
+
+
+def _absent_lines(metrics_by_split: Mapping[str, Metrics], task: Task) -> list[Text]:
     """One line for the metrics of a split that are absent for one reason."""
     lines = []
     for split, metrics in metrics_by_split.items():
         by_reason = sorted(metrics.absent.items(), key=lambda item: item[1])
         for reason, group in groupby(by_reason, key=lambda item: item[1]):
-            names = ", ".join(name for name, _ in group)
-            lines.append(Text(f"Not computed on {split}, because {reason}: {names}"))
+            names = dict.fromkeys(_metric(name, task) for name, _ in group)
+            lines.append(Text(f"Not computed on {split}, because {reason}: {', '.join(names)}"))
     return lines
+
+
+def _metric(name: str, task: Task) -> str:
+    """The metric alone for a finding, which the reason names and which has many."""
+    if task.kind == "multilabel":
+        for finding in task.classes:
+            name = name.removesuffix(f"_{finding}")
+    return name
 
 
 def _shown(metrics: Metrics, name: str) -> str:

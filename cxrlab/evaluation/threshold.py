@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -47,7 +48,8 @@ class Threshold:
     Attributes:
         value: probability in [0, 1]; the decision is positive where probability >= value.
         rule: the rule as written in a configuration, such as `sensitivity:0.97`.
-        origin: the split on which it was chosen, or `given` for a number.
+        origin: the split on which it was chosen, `given` for a number, or `default` for a
+            finding for which none could be chosen.
     """
 
     value: float
@@ -88,6 +90,7 @@ def choose_threshold(
     target: npt.ArrayLike,
     probability: npt.ArrayLike,
     origin: str = "val",
+    finding: str | None = None,
 ) -> Threshold:
     """Apply a rule to the scores of one split.
 
@@ -105,6 +108,7 @@ def choose_threshold(
         target: (N,) 0 or 1.
         probability: (N,) in [0, 1], uncalibrated. Not read for a number.
         origin: the split that the scores are of.
+        finding: what the scores are of, for messages, where a model is asked for several.
 
     Raises:
         UserError: the split lacks a class, so that no rule but a number can be applied, or no
@@ -120,14 +124,46 @@ def choose_threshold(
         raise ValueError(f"target {positive.shape} and probability {score.shape} are not both (N,)")
     if not np.all((score >= 0) & (score <= 1)):
         raise ValueError("scores outside [0, 1] or not a number are no probabilities")
+    where = origin if finding is None else f"{finding} in {origin}"
     if positive.all() or not positive.any():
         found = "no images" if not positive.size else f"only class {int(positive[0])}"
         raise UserError(
-            f"threshold={parsed} can't be chosen: {origin} has {found}; "
+            f"threshold={parsed} can't be chosen: {where} has {found}; "
             f"give a number such as threshold=0.5, or a {origin} split with both classes"
         )
-    value = _Cuts.of(positive, score).choose(parsed, origin)
+    value = _Cuts.of(positive, score).choose(parsed, where)
     return Threshold(value, str(parsed), origin)
+
+
+def choose_thresholds(
+    rule: str | float,
+    target: npt.NDArray[np.float32],
+    probability: npt.NDArray[np.float64],
+    findings: Sequence[str],
+    origin: str = "val",
+) -> tuple[Threshold, ...]:
+    """Apply a rule to each finding by itself, on the images whose truth is known.
+
+    One finding among many should not end a run: where the rule can't be applied to it, its
+    threshold is 0.5 and a warning says so.
+
+    Args:
+        rule: see `parse_rule`.
+        target: (N, K): 1 present, 0 absent, NaN unknown.
+        probability: (N, K) in [0, 1], uncalibrated.
+        findings: K names.
+        origin: the split that the scores are of.
+    """
+    found = []
+    for index, finding in enumerate(findings):
+        known = ~np.isnan(target[:, index])
+        truth, score = target[known, index], probability[known, index]
+        try:
+            found.append(choose_threshold(rule, truth, score, origin, finding))
+        except UserError as error:
+            warn(f"{error}; {finding} is decided at 0.5")
+            found.append(Threshold(0.5, "0.5", "default"))
+    return tuple(found)
 
 
 def show_probability(value: float) -> str:
@@ -187,7 +223,7 @@ class _Cuts:
             self.negatives,
         )
 
-    def choose(self, rule: Rule, origin: str) -> float:
+    def choose(self, rule: Rule, where: str) -> float:
         sensitivity = self.tp / self.positives
         specificity = (self.negatives - self.fp) / self.negatives
         if rule.kind == "youden":
@@ -195,7 +231,7 @@ class _Cuts:
             j = self.tp * self.negatives - self.fp * self.positives
             if j.max() <= 0:
                 warn(
-                    f"the scores of {origin} do not tell the classes apart (Youden's J is 0), so "
+                    f"the scores of {where} do not tell the classes apart (Youden's J is 0), so "
                     "the threshold puts every image in one class; train longer or give a number"
                 )
             return float(self.value[np.lexsort((self.tp, self.gap, j))[-1]])
@@ -205,7 +241,7 @@ class _Cuts:
         reached = first >= cast("float", rule.level)
         if not reached.any():
             raise UserError(
-                f"threshold={rule} can't be reached on {origin}: at most {first.max():.4f}, for "
+                f"threshold={rule} can't be reached on {where}: at most {first.max():.4f}, for "
                 "images of the other class score exactly 1; lower the level or give a number"
             )
         order = np.lexsort((first[reached], second[reached]))

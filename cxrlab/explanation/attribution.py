@@ -55,10 +55,11 @@ class AttributionMethod(Protocol):
         """Explain one logit an image.
 
         Args:
-            model: maps (B, 1, H, W) in [0, 1] to logits (B,), or (B, K) for K > 2 classes.
+            model: maps (B, 1, H, W) in [0, 1] to logits (B,), or (B, K) for K classes or findings.
             images: float32 (B, 1, H, W) in [0, 1], on any device.
-            targets: int64 (B,), the class to explain; without it the predicted one. A binary
-                model has a single logit, that of the positive class, and takes no notice.
+            targets: int64 (B,), the class or finding to explain; without it the one of the
+                highest logit. A binary model has a single logit, that of the positive class,
+                and takes no notice.
         """
         ...
 

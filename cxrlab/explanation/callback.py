@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,6 +19,7 @@ from cxrlab.explanation import captions, figures, quality
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.gallery import FOLDER
 from cxrlab.explanation.maps import ColourScale
+from cxrlab.task import Task
 
 
 class ExplanationPanel(pl.Callback):
@@ -35,7 +36,8 @@ class ExplanationPanel(pl.Callback):
         images: NDArray[np.uint8],
         rows: pd.DataFrame,
         *,
-        classes: Sequence[str],
+        task: Task,
+        explained: NDArray[np.int64],
         every_n_epochs: int,
         output: Path,
         log_image: Callable[[NDArray[np.uint8], str, int], None],
@@ -45,10 +47,11 @@ class ExplanationPanel(pl.Callback):
         """Set up the panel.
 
         Args:
-            method: how to attribute. Several classes: the true class's logit is explained.
+            method: how to attribute.
             images: uint8 (N, H, W), N > 0.
-            rows: the manifest's N rows of these images, `path` and `target`.
-            classes: names by class index.
+            rows: the manifest's N rows of these images.
+            task: what is predicted.
+            explained: (N,) class or finding whose logit is explained; two classes have one logit.
             every_n_epochs: 1 for every epoch.
             output: the run's output folder; the panels go to `explanations/` in it.
             log_image: takes a strip uint8 (H, 3 W, 3), the image's key and the panel's number,
@@ -60,8 +63,9 @@ class ExplanationPanel(pl.Callback):
         self._inputs = to_model_input(images)
         self._images = np.asarray(images)
         self._paths = [str(path) for path in rows["path"]]
-        self._targets = torch.tensor(rows["target"].tolist())
-        self._classes = classes
+        self._truths = task.targets(rows)
+        self._task = task
+        self._explained = np.asarray(explained)
         self._every_n_epochs = every_n_epochs
         self._folder = output / FOLDER
         self._log_image = log_image
@@ -91,7 +95,8 @@ class ExplanationPanel(pl.Callback):
         self._drawn_epoch = epoch
         start = time.perf_counter()
         with isolate_rng():
-            attribution = self._method(pl_module, self._inputs, self._targets)
+            targets = torch.from_numpy(self._explained)
+            attribution = self._method(pl_module, self._inputs, targets)
         cases = self._cases(attribution)
         scale = ColourScale.of(attribution.maps, self._sigma)
         figure = figures.draw_panel(cases, epoch + 1, scale, attribution.method)
@@ -110,14 +115,18 @@ class ExplanationPanel(pl.Callback):
                 image=self._images[number],
                 attribution=attribution.maps[number],
                 name=PurePosixPath(path).name,
-                facts=captions.panel_facts(
-                    int(self._targets[number]), float(attribution.output[number]), self._classes
-                ),
+                facts=self._facts(number, float(attribution.output[number])),
                 completeness_error=float(attribution.completeness_error[number]),
                 doubtful=bool(attribution.completeness_error[number] > self._method.tolerance),
             )
             for number, path in enumerate(self._paths)
         ]
+
+    def _facts(self, number: int, logit: float) -> str:
+        explained = int(self._explained[number])
+        # Of findings the truth of the explained one, else the class of the image.
+        truth = self._truths[number, explained] if self._truths.ndim == 2 else self._truths[number]
+        return captions.panel_facts(float(truth), explained, logit, self._task)
 
 
 def _image_key(number: int, path: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,17 @@ from cxrlab import errors
 from cxrlab.explanation import captions, figures, quality
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.maps import ColourScale
+from cxrlab.task import Task
 
 FOLDER = "explanations"
+
+# Positions in a split (M,) to lesions, bool (M, H, W), True inside and all False where there is
+# none; None where the dataset has no masks.
+Masks: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.bool_] | None]
+
+
+def _no_masks(positions: NDArray[np.int64]) -> None:
+    return None
 
 
 def explain_cases(
@@ -25,27 +35,24 @@ def explain_cases(
     cases: Mapping[str, pd.DataFrame],
     images: NDArray[np.uint8],
     *,
-    classes: Sequence[str],
-    threshold: float | None,
+    task: Task,
+    thresholds: Sequence[float],
     output: Path,
-    masks: NDArray[np.bool_] | None = None,
+    masks: Masks = _no_masks,
     sigma: float = quality.SMOOTHING,
 ) -> dict[str, float]:
     """Explain cases; write `explanations/gallery_<kind>.png` and `explanations/completeness.csv`.
 
-    With two classes the logit of the positive class is explained, with more that of the class
-    the model decided for.
-
     Args:
         model: (B, 1, H, W) in [0, 1] to logits.
         method: how to attribute.
-        cases: by kind, rows of a prediction table whose index is the position in `images`, as
-            `gallery_cases` returns them. Kinds without rows get no figure.
+        cases: by kind, as `gallery_cases` returns them: the index is the position in `images`,
+            `explained` the class whose logit is explained. Kinds without rows get no figure.
         images: uint8 (N, H, W), the split the predictions belong to.
-        classes: names by class index.
-        threshold: on the probability, for the captions; None for more than two classes.
+        task: what was predicted.
+        thresholds: on the probability, for the captions; see `prediction_facts`.
         output: the run's output folder.
-        masks: lesions, bool (N, H, W), True inside; all-False where there is none.
+        masks: reads the lesions of the images at some positions, for the cases alone.
         sigma: smoothing of overlays and of the pointing game, in pixels.
 
     Returns:
@@ -57,30 +64,30 @@ def explain_cases(
     Raises:
         UserError: the masks are not as large as the images.
     """
-    if masks is not None and masks.shape != images.shape:
-        raise errors.UserError(
-            f"lesion masks of shape {masks.shape} do not fit images of shape {images.shape}: "
-            "give one mask an image, resized as the image is"
-        )
     folder = output / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     chosen = _join(cases)
     positions = chosen.index.to_numpy(dtype=np.int64)
-    case_images = np.asarray(images[positions])
-    case_masks = None if masks is None else np.asarray(masks[positions], dtype=bool)
     if chosen.empty:
         _write_completeness(chosen, np.empty(0), np.empty(0, dtype=np.int64), folder)
         return {}
-    targets = torch.tensor(chosen["decision"].tolist())
+    case_images, case_masks = np.asarray(images[positions]), masks(positions)
+    if case_masks is not None and case_masks.shape != case_images.shape:
+        raise errors.UserError(
+            f"lesion masks of shape {case_masks.shape} do not fit images of shape "
+            f"{case_images.shape}: give one mask an image, resized as the image is"
+        )
+    targets = torch.tensor(chosen["explained"].tolist())
     attribution = method(model, to_model_input(case_images), targets)
-    _write_completeness(chosen, attribution.completeness_error, attribution.steps, folder)
+    named = chosen.assign(explained=[task.classes[index] for index in chosen["explained"]])
+    _write_completeness(named, attribution.completeness_error, attribution.steps, folder)
     _warn_of_doubtful(chosen, attribution, method.tolerance)
     drawn = [
         figures.Case(
             image=case_images[number],
             attribution=attribution.maps[number],
             name=PurePosixPath(row["path"]).name,
-            facts=captions.prediction_facts(row, classes, threshold),
+            facts=captions.prediction_facts(row, task, thresholds),
             completeness_error=float(attribution.completeness_error[number]),
             doubtful=bool(attribution.completeness_error[number] > method.tolerance),
             mask=None if case_masks is None else case_masks[number],
@@ -98,7 +105,7 @@ def explain_cases(
 def _join(cases: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All cases below one another, with their `kind`."""
     tables = [rows.assign(kind=kind) for kind, rows in cases.items()]
-    return pd.concat(tables) if tables else pd.DataFrame({"path": [], "kind": []})
+    return pd.concat(tables) if tables else pd.DataFrame({"path": [], "kind": [], "explained": []})
 
 
 def _draw(
@@ -117,7 +124,7 @@ def _draw(
 def _write_completeness(
     chosen: pd.DataFrame, error: NDArray[np.float64], steps: NDArray[np.int64], folder: Path
 ) -> None:
-    table = chosen[["path", "kind"]].assign(error=error, steps=steps)
+    table = chosen[["path", "kind", "explained"]].assign(error=error, steps=steps)
     table.to_csv(folder / "completeness.csv", index=False)
 
 

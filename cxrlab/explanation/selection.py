@@ -6,30 +6,35 @@ import hashlib
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from cxrlab.evaluation.predictions import score_columns
+from cxrlab.task import Task
 
 
-def panel_indices(table: pd.DataFrame, n: int, seed: int = 0) -> list[int]:
-    """Choose validation images that stay the same in every run on the same data.
+def panel_indices(
+    rows: pd.DataFrame, strata: NDArray[np.int64], n: int, seed: int = 0
+) -> list[int]:
+    """Choose images that stay the same in every run on the same data.
 
-    The classes take turns, each image is of another patient, and the order is that of a hash of
+    The strata take turns, each image is of another patient, and the order is that of a hash of
     the path, so that neither the order of the rows nor the random state matters.
 
     Args:
-        table: a manifest's table with `path`, `patient_id`, `split` and `target`.
+        rows: those of one split of a manifest, with `path` and `patient_id`.
+        strata: (N,) of each row, as `Manifest.strata` gives them.
         n: images wanted.
         seed: another seed, another panel.
 
     Returns:
-        At most `n` row positions (for `table.iloc`) of the split `val`, by class; fewer if it
-        has not as many patients.
+        At most `n` row positions (for `rows.iloc`), by stratum; fewer where there are not as
+        many patients.
     """
-    paths, patients = table["path"].tolist(), table["patient_id"].tolist()
-    targets = table["target"].to_numpy()
-    rows = np.flatnonzero((table["split"] == "val").to_numpy())
-    ordered = sorted(rows.tolist(), key=lambda row: _order(paths[row], seed))
+    paths, patients = rows["path"].tolist(), rows["patient_id"].tolist()
+    ordered = sorted(range(len(paths)), key=lambda row: _order(paths[row], seed))
     queues = {
-        target: [row for row in ordered if targets[row] == target]
-        for target in sorted(set(targets[rows].tolist()))
+        stratum: [row for row in ordered if strata[row] == stratum]
+        for stratum in sorted(set(strata.tolist()))
     }
     chosen: list[int] = []
     seen: set[object] = set()
@@ -41,44 +46,90 @@ def panel_indices(table: pd.DataFrame, n: int, seed: int = 0) -> list[int]:
                 row = queue.pop(0)
                 seen.add(patients[row])
                 chosen.append(row)
-    return sorted(chosen, key=lambda row: (targets[row], _order(paths[row], seed)))
+    return sorted(chosen, key=lambda row: (strata[row], _order(paths[row], seed)))
 
 
-def gallery_cases(predictions: pd.DataFrame, per_kind: int) -> dict[str, pd.DataFrame]:
-    """Find the cases in which the model is surest, right and wrong.
+def panel_explained(strata: NDArray[np.int64], task: Task) -> NDArray[np.int64]:
+    """The class whose logit is explained of each image of a panel.
+
+    Class 1 of two, the true class of more, of findings that for which the image was chosen; the
+    first finding where none is known to be present.
 
     Args:
-        predictions: a prediction table; one with the column `probability` is binary, any other
-            has one column `probability_<class>` a class.
+        strata: (N,) as `Manifest.strata` gives them.
+        task: what is predicted.
+    """
+    if task.kind == "binary":
+        return np.ones_like(strata)
+    return np.where(strata < len(task.classes), strata, 0)
+
+
+def gallery_cases(predictions: pd.DataFrame, task: Task, per_kind: int) -> dict[str, pd.DataFrame]:
+    """Find the cases in which the model is surest, right and wrong.
+
+    A case of findings is an image and one finding whose truth is known; an image is at most once
+    in a kind.
+
+    Args:
+        predictions: a prediction table with decisions.
+        task: what was predicted.
         per_kind: most cases of each kind.
 
     Returns:
-        Most confident first, for two classes `true_positives`, `true_negatives`,
-        `false_positives` and `false_negatives` by `decision` against `target`, else `correct`
-        and `wrong`. Each table's index holds the row positions in `predictions`.
+        Most confident first; for more than two classes `correct` and `wrong`, else
+        `true_positives`, `true_negatives`, `false_positives` and `false_negatives`. The columns
+        are `path`, `explained` (class index whose logit says why: class 1 of two, the one
+        decided for of more, the finding), its `probability`, and `target` and `decision` (of a
+        finding 1 or 0). The index holds the row positions in `predictions`.
     """
-    rows = predictions.reset_index(drop=True)
-    right = rows["decision"] == rows["target"]
-    if "probability" in rows:
-        decided = rows["decision"] == 1
-        confidence = rows["probability"].where(decided, 1 - rows["probability"])
-        kinds = {
-            "true_positives": right & decided,
-            "true_negatives": right & ~decided,
-            "false_positives": ~right & decided,
-            "false_negatives": ~right & ~decided,
-        }
-    else:
-        confidence = rows.filter(regex="^probability_").max(axis=1)
+    cases = _cases(predictions.reset_index(drop=True), task)
+    right = cases["decision"] == cases["target"]
+    if task.kind == "multiclass":
+        confidence = cases["probability"]
         kinds = {"correct": right, "wrong": ~right}
+    else:
+        positive = cases["decision"] == 1
+        confidence = cases["probability"].where(positive, 1 - cases["probability"])
+        kinds = {
+            "true_positives": right & positive,
+            "true_negatives": right & ~positive,
+            "false_positives": ~right & positive,
+            "false_negatives": ~right & ~positive,
+        }
     # The path settles ties, so that the gallery does not depend on the order of the rows.
-    ranked = rows.assign(_confidence=confidence).sort_values(
-        ["_confidence", "path"], ascending=[False, True]
-    )
-    ranked = ranked.drop(columns="_confidence")
-    return {
-        kind: ranked[members.loc[ranked.index]].head(per_kind) for kind, members in kinds.items()
+    order = ["confidence", "path", "explained"]
+    ranked = cases.assign(confidence=confidence)
+    surest = {
+        kind: ranked[members].sort_values(order, ascending=[False, True, True])
+        for kind, members in kinds.items()
     }
+    return {
+        kind: rows.drop_duplicates("path").head(per_kind).drop(columns="confidence")
+        for kind, rows in surest.items()
+    }
+
+
+def _cases(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """A row for each question asked of an image whose answer is known."""
+    if task.kind == "multilabel":
+        each = [
+            pd.DataFrame(
+                {
+                    "path": rows["path"],
+                    "explained": index,
+                    "probability": rows[f"probability_{name}"],
+                    "target": rows[f"target_{name}"],
+                    "decision": rows[f"decision_{name}"],
+                }
+            ).dropna(subset="target")
+            for index, name in enumerate(task.classes)
+        ]
+        return pd.concat(each).astype({"target": np.int64, "decision": np.int64})
+    explained = rows["decision"] if task.kind == "multiclass" else 1
+    # Of more than two classes the one decided for is the most probable.
+    probability = rows[score_columns(task, "probability")].max(axis=1)
+    cases = rows[["path", "target", "decision"]]
+    return cases.assign(explained=explained, probability=probability)
 
 
 def _order(path: str, seed: int) -> bytes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from cxrlab.config.schema import ExplanationConfig
 from cxrlab.data.datamodule import ImageDataModule
-from cxrlab.data.prepare import read_masks
+from cxrlab.data.masks import read_masks
 from cxrlab.evaluation.stage import Evaluation
 from cxrlab.explanation.callback import ExplanationPanel
 from cxrlab.explanation.gallery import explain_cases
 from cxrlab.explanation.integrated_gradients import IntegratedGradients
-from cxrlab.explanation.selection import gallery_cases, panel_indices
+from cxrlab.explanation.selection import gallery_cases, panel_explained, panel_indices
 from cxrlab.model.classifier import Classifier
 from cxrlab.tracking.run import Run
 
@@ -24,13 +26,15 @@ def explanation_panel(
         return []
     manifest = batches.data.manifest
     rows = manifest.split("val")
-    chosen = panel_indices(rows, config.panel_images)
+    strata = manifest.with_table(rows).strata()
+    chosen = panel_indices(rows, strata, config.panel_images)
     panel = ExplanationPanel(
         # Training should not wait for the images whose integral converges late.
         _method(config, max_steps=config.steps),
         batches.images("val")[chosen],
         rows.iloc[chosen],
-        classes=manifest.classes,
+        task=manifest.task,
+        explained=panel_explained(strata[chosen], manifest.task),
         every_n_epochs=config.every_n_epochs,
         output=run.output,
         log_image=run.log_image,
@@ -51,16 +55,21 @@ def explain_gallery(
         return
     manifest = batches.data.manifest
     split = "test" if "test" in evaluation.tables else "val"
-    threshold = evaluation.point.threshold
+    rows = manifest.split(split)
+
+    def masks(positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        how = classifier.hparams["preprocess"]
+        return read_masks(manifest, rows.iloc[positions], classifier.image_size, how)
+
     metrics = explain_cases(
         classifier,
         _method(config, max_steps=config.max_steps),
-        gallery_cases(evaluation.tables[split], config.gallery_images),
+        gallery_cases(evaluation.tables[split], manifest.task, config.gallery_images),
         batches.images(split),
-        classes=manifest.classes,
-        threshold=threshold.value if threshold else None,
+        task=manifest.task,
+        thresholds=evaluation.point.cuts,
         output=run.output,
-        masks=read_masks(manifest, classifier.image_size, split),
+        masks=masks,
     )
     run.log_metrics(metrics, max(1, classifier.trainer.global_step))
 

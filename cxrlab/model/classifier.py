@@ -15,6 +15,7 @@ from cxrlab.model.backbone import Backbone
 from cxrlab.model.head import Head
 from cxrlab.model.losses import ClassificationLoss
 from cxrlab.model.metrics import epoch_metrics
+from cxrlab.task import Task, TaskKind
 from cxrlab.training.optimizers import configure, total_steps
 
 
@@ -28,8 +29,10 @@ class Classifier(pl.LightningModule):
     def __init__(
         self,
         *,
+        task: TaskKind,
         classes: Sequence[str],
         image_size: int,
+        preprocess: Mapping[str, Any],
         mean: Sequence[float],
         std: Sequence[float],
         model_args: Mapping[str, Any],
@@ -42,8 +45,10 @@ class Classifier(pl.LightningModule):
         """Build the network with random weights.
 
         Args:
+            task: binary, multiclass or multilabel.
             classes: class names; the index is the target.
             image_size: side of the square input, pixels.
+            preprocess: the section `data.preprocess`: how an image becomes that square.
             mean: mean of each input channel that the weights expect, in [0, 1].
             std: SD of each input channel.
             model_args: arguments of the timm constructor that the weights need.
@@ -55,7 +60,7 @@ class Classifier(pl.LightningModule):
         """
         super().__init__()
         self.save_hyperparameters()
-        self.classes, self.image_size = tuple(classes), image_size
+        self.task, self.image_size = Task(task, tuple(classes)), image_size
         self.backbone = Backbone(
             model["backbone"],
             mean=mean,
@@ -64,16 +69,18 @@ class Classifier(pl.LightningModule):
             drop_path=model["drop_path"],
             standardise=model["standardise"],
         )
-        outputs = 1 if len(classes) == 2 else len(classes)
         self.head = Head(
-            self.backbone.num_features, outputs, hidden=model["hidden"], dropout=model["dropout"]
+            self.backbone.num_features,
+            self.task.outputs,
+            hidden=model["hidden"],
+            dropout=model["dropout"],
         )
         self.loss = ClassificationLoss(
             class_weights,
             label_smoothing=loss["label_smoothing"],
             focal_gamma=loss["focal_gamma"],
         )
-        self.val_metrics = epoch_metrics(len(classes))
+        self.val_metrics = epoch_metrics(self.task)
         if model["freeze_backbone"]:
             self.backbone.freeze(None)
         elif model["freeze_stages"]:
@@ -105,7 +112,7 @@ class Classifier(pl.LightningModule):
         logits = self(batch["image"]).float()
         loss = self.loss(logits, batch["target"])
         self.log("val/loss", loss, batch_size=len(logits), on_step=False, on_epoch=True)
-        self.val_metrics.update(probabilities(logits), batch["target"])
+        self.val_metrics.update(probabilities(logits, self.task), batch["target"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split."""
@@ -122,11 +129,11 @@ class Classifier(pl.LightningModule):
         )
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Sigmoid of (B,) logits or softmax of (B, K), float32.
+def probabilities(logits: Tensor, task: Task) -> Tensor:
+    """Softmax of (B, K) logits of classes; sigmoid of (B,), and of (B, K) findings; float32.
 
     Metrics are always given these: torchmetrics guesses from the values of each batch whether it
     sees logits.
     """
     logits = logits.float()
-    return torch.sigmoid(logits) if logits.ndim == 1 else logits.softmax(dim=1)
+    return logits.softmax(dim=1) if task.kind == "multiclass" else torch.sigmoid(logits)

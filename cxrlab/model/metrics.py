@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import ModuleList
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
@@ -17,15 +23,77 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
+from cxrlab.task import Task
 
-def epoch_metrics(classes: int) -> MetricCollection:
-    """Metrics over probabilities: (B,) for two classes, else (B, K); targets (B,) int64.
 
-    The operating point is not chosen yet, so decisions of two classes are taken at 0.5, which the
-    names say; those of more classes are the most probable class. Averages over classes are macro.
+class OverFindings(Metric):
+    """The mean over the findings of a metric of two classes, each over what is known of it.
+
+    Torchmetrics' own calls a finding that is never present 0 and fails on one never known.
+    """
+
+    full_state_update = False
+    present: Tensor
+    absent: Tensor
+
+    def __init__(self, metric: Callable[[], Metric], findings: int) -> None:
+        """Keep one metric a finding.
+
+        Args:
+            metric: makes a metric of probabilities (B,) and targets (B,) int64.
+            findings: how many there are, K.
+        """
+        super().__init__()
+        self.each = ModuleList([metric() for _ in range(findings)])
+        self.add_state("present", torch.zeros(findings), dist_reduce_fx="sum")
+        self.add_state("absent", torch.zeros(findings), dist_reduce_fx="sum")
+
+    def update(self, probability: Tensor, target: Tensor) -> None:
+        """Take (B, K) probabilities and (B, K) float32 findings, NaN where unknown."""
+        self.present += (target == 1).sum(dim=0)
+        self.absent += (target == 0).sum(dim=0)
+        known = ~target.isnan()
+        for index, metric in enumerate(self._metrics()):
+            rows = known[:, index]
+            if rows.any():
+                metric.update(probability[rows, index], target[rows, index].long())
+
+    def compute(self) -> Tensor:
+        """Mean over the findings that were both seen present and absent; NaN if there is none."""
+        judged = (self.present > 0) & (self.absent > 0)
+        values = [
+            metric.compute().float()
+            for metric, ok in zip(self._metrics(), judged, strict=True)
+            if ok
+        ]
+        return torch.stack(values).mean() if values else torch.tensor(torch.nan)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        super().reset()
+        for metric in self._metrics():
+            metric.reset()
+
+    def _metrics(self) -> list[Metric]:
+        return [cast("Metric", module) for module in self.each]
+
+
+def epoch_metrics(task: Task) -> MetricCollection:
+    """Metrics over probabilities: (B,) for two classes, else (B, K); targets as in a batch.
+
+    The operating point is not chosen yet, so decisions of two classes and of findings are taken at
+    0.5, which the names say; those of more classes are the most probable class. Averages over
+    classes are macro.
     """
     metrics: dict[str, Metric | MetricCollection]
-    if classes == 2:
+    classes = len(task.classes)
+    if task.kind == "multilabel":
+        metrics = {
+            "auroc": OverFindings(BinaryAUROC, classes),
+            "auprc": OverFindings(BinaryAveragePrecision, classes),
+            "f1_at_half": OverFindings(BinaryF1Score, classes),
+        }
+    elif task.kind == "binary":
         metrics = {
             "auroc": BinaryAUROC(),
             "auprc": BinaryAveragePrecision(),

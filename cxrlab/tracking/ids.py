@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 
 _HASH_BYTES = 8
@@ -33,6 +34,16 @@ def hash_patient_ids(series: pd.Series, salt: str) -> pd.Series:
         for value in series.dropna().unique()
     }
     return series.map(hashes)
+
+
+def hash_patients(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest with its patient ids hashed with the salt of the store in a folder.
+
+    Raises:
+        UserError: The salt can't be written or read.
+    """
+    hashed = hash_patient_ids(manifest.table["patient_id"], store_salt(folder))
+    return manifest.with_table(manifest.table.assign(patient_id=hashed))
 
 
 def store_salt(folder: Path) -> str:

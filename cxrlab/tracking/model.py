@@ -44,5 +44,10 @@ def log_network(run: Run, classifier: Classifier) -> None:
             signature=infer_signature(example, logits),
             input_example=example,
             pip_requirements=[f"{p}=={versions[p]}" for p in ("torch", "numpy")],
-            metadata={"classes": list(classifier.classes), "image_size": size},
+            metadata={
+                "task": classifier.task.kind,
+                "classes": list(classifier.task.classes),
+                "image_size": size,
+                "preprocess": dict(classifier.hparams["preprocess"]),
+            },
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,13 @@ from cxrlab.augmentation.augmenter import Augmenter
 from cxrlab.augmentation.figures import draw_augmented
 from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import Config, TrackingConfig
-from cxrlab.data.manifest import SPLITS, Manifest
+from cxrlab.data.audit.findings import Audit
+from cxrlab.data.audit.page import write_page
+from cxrlab.data.manifest import SPLITS
 from cxrlab.data.prepare import PreparedData
 from cxrlab.explanation.selection import panel_indices
 from cxrlab.tracking.find import ID_FILE, OUTPUT_TAG
-from cxrlab.tracking.ids import hash_patient_ids, store_salt
+from cxrlab.tracking.ids import hash_patients
 from cxrlab.tracking.params import cut, flatten
 from cxrlab.tracking.provenance import environment_text, run_tags
 from cxrlab.tracking.run import Run, start_run
@@ -49,14 +52,13 @@ def open_configured_store(config: TrackingConfig) -> Store | None:
 
 
 def with_hashed_patients(
-    manifest: Manifest, config: TrackingConfig, store: Store | None
-) -> Manifest:
-    """The manifest with patient ids that nobody outside can read, unless they are to be plain."""
+    data: PreparedData, config: TrackingConfig, store: Store | None
+) -> PreparedData:
+    """The data with patient ids that nobody outside can read, unless they are to be plain."""
     if config.patient_ids == "plain":
-        return manifest
+        return data
     folder = (store.folder if store else None) or store_dir()
-    hashed = hash_patient_ids(manifest.table["patient_id"], store_salt(folder))
-    return manifest.with_table(manifest.table.assign(patient_id=hashed))
+    return replace(data, manifest=hash_patients(data.manifest, folder))
 
 
 @contextmanager
@@ -105,8 +107,8 @@ def run_name(session: Session) -> str:
     return cut(" ".join(parts), _NAME_LENGTH) + datetime.now().strftime(" %m-%d %H:%M:%S")
 
 
-def write_inputs(run: Run, session: Session, batches: ImageDataModule) -> None:
-    """Write and upload configuration, environment, manifest and samples before training."""
+def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Audit) -> None:
+    """Write and upload configuration, environment, manifest, audit and samples before training."""
     config, data = session.config, batches.data
     texts = {
         CONFIG_FILE: yaml.safe_dump(config.plain(), sort_keys=False),
@@ -115,11 +117,13 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule) -> None:
         ID_FILE: run.run_id,
         "data/manifest.csv": data.manifest.table.to_csv(index=False),
         "data/bad_images.yaml": yaml.safe_dump(data.bad),
+        "data/audit.json": json.dumps(audit.to_json(), indent=2),
     }
     for name, text in texts.items():
         file = run.output / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+    write_page(audit, data, run.output / "data" / "audit.html")
     _write_augmented(run, config, batches)
     for name in ("config", "data", "figures"):
         run.upload(name)
@@ -135,7 +139,8 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule) -> None:
 
 def _write_augmented(run: Run, config: Config, batches: ImageDataModule) -> None:
     train = batches.data.manifest.split("train")
-    chosen = panel_indices(train.assign(split="val"), _AUGMENTED_IMAGES)
+    strata = batches.data.manifest.with_table(train).strata()
+    chosen = panel_indices(train, strata, _AUGMENTED_IMAGES)
     images = batches.images("train")[chosen]
     labels = train["label"].iloc[chosen].tolist()
     figure = draw_augmented(images, labels, Augmenter(config.augmentation))

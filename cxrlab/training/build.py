@@ -33,16 +33,19 @@ def build_classifier(config: Config, data: PreparedData) -> tuple[Classifier, st
         UserError: backbone or weights can't be had.
     """
     weights = find_weights(config.model.backbone, config.model.weights)
-    targets = torch.tensor(data.manifest.split("train")["target"].to_numpy())
+    task = data.manifest.task
+    targets = torch.tensor(task.targets(data.manifest.split("train")))
     balanced = config.loss.class_weights == "balanced"
     torch.manual_seed(config.seed)
     classifier = Classifier(
-        classes=list(data.manifest.classes),
+        task=task.kind,
+        classes=list(task.classes),
         image_size=config.data.image_size,
+        preprocess=config.data.preprocess.model_dump(mode="json"),
         mean=list(weights.mean),
         std=list(weights.std),
         model_args=dict(weights.model_args),
-        class_weights=class_weights(targets, len(data.manifest.classes), balanced=balanced),
+        class_weights=class_weights(targets, len(task.classes), balanced=balanced),
         model=config.model.model_dump(mode="json"),
         loss=config.loss.model_dump(mode="json"),
         optimizer=config.optimizer.model_dump(mode="json"),

@@ -52,6 +52,17 @@ WRONG = {
     # values that don't go together
     "data.fold=1": ["fold needs folds", "data.folds=5"],
     "data.fold=5 data.folds=5": ["fold=5", "0..4"],
+    "data.split=random": ["data.split=random", "auto, official, file, site"],
+    "data.split=file": ["split=file", "data.split_file=PATH"],
+    "data.split=site": ["split=site", "data.site=NAME"],
+    "data.split=official data.folds=5 data.fold=0": ["split=official", "split=auto"],
+    "data.split=official": ["data.split=official", "phantom", "data.split=auto"],
+    "data.split=file data.split_file=/no/such.csv": ["data.split_file=/no/such.csv"],
+    "data.split=site data.site=X": ["data.site_column=site", "pattern"],
+    "data.preprocess.percentiles=[99,1]": ["data.preprocess.percentiles", "range"],
+    "data.preprocess.resize=crop": ["data.preprocess.resize=crop", "stretch, letterbox"],
+    "data.preprocess.clahe=0": ["data.preprocess.clahe=0", "greater than 0"],
+    "audit=off": ["audit=off", "valid: stop, warn"],
     "explanation.steps=512": ["explanation.max_steps=128", "explanation.max_steps=512"],
     "model.weights=imgnet": ["model.weights=imgnet", "did you mean 'imagenet'"],
     "model.weights=phantom model=resnet50": ["model.weights=phantom", "mobilenetv2_100"],
@@ -66,6 +77,16 @@ WRONG = {
         "data.root=PATH",
         "CXRLAB_DATA",
     ],
+    "data=nih_chestxray14": ["nih_chestxray14", "data.root=PATH", "CXRLAB_DATA"],
+    "data=chexpert": ["chexpert", "data.root=PATH", "CXRLAB_DATA"],
+    "data=rsna_pneumonia": ["rsna_pneumonia", "data.root=PATH", "CXRLAB_DATA"],
+    "data=image_folder": ["data.root"],
+    "data=image_folder data.root=/no/such/folder": ["/no/such/folder"],
+    "data=image_folder data.root=. data.patient=x": ["data.patient=x", "group"],
+    "data=csv": ["data.table"],
+    "data=csv data.table=/no/such.csv": ["/no/such.csv"],
+    "data=dicom_folder data.root=/no/such/folder": ["/no/such/folder"],
+    "data=medmnist data.pixels=100": ["data.pixels=100"],
     "resume=nosuchrun": ["resume=nosuchrun", "cxrlab.ui"],
     # folders that can't be written
     "hydra.run.dir=/dev/null/run": ["/dev/null", "hydra.run.dir=PATH"],
@@ -121,7 +142,7 @@ def test_the_full_error_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr or "UserError" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "ui"])
+@pytest.mark.parametrize("command", ["train", "audit", "ui"])
 def test_help_names_groups_and_keys_without_heavy_imports(command: str) -> None:
     code = (
         "import sys, runpy\n"

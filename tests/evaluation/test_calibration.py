@@ -39,6 +39,18 @@ def test_hand_computed() -> None:
     assert fit_temperature(two, [1, 1, 1, 0]) == pytest.approx(2 / np.log(3), rel=1e-5)
 
 
+def test_findings_share_the_temperature_of_their_known_entries() -> None:
+    # The four images above as entries of two findings; what is unknown has no say.
+    logits = [[2.0, 2.0], [2.0, -40.0], [40.0, 2.0]]
+    target = [[1, 1], [1, np.nan], [np.nan, 0]]
+    assert fit_temperature(logits, target) == pytest.approx(2 / np.log(3), rel=1e-5)
+
+
+def test_findings_all_unknown_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    assert fit_temperature([[1.0, 2.0]], [[np.nan, np.nan]]) == 1.0
+    assert "one class" in caplog.text
+
+
 @given(st.lists(st.tuples(st.floats(-50, 50), st.integers(0, 1)), min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_never_worse_than_leaving_it(case: list[tuple[float, int]]) -> None:
@@ -75,5 +87,7 @@ def test_misleading_scores_end_at_the_bound() -> None:
 def test_bad_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="fit together"):
         fit_temperature([1.0, 2.0], [1])
+    with pytest.raises(ValueError, match="fit together"):
+        fit_temperature([[1.0, 2.0]], [[1, 0, 1]])
     with pytest.raises(ValueError, match="finite"):
         fit_temperature([1.0, np.nan], [1, 0])

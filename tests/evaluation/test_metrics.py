@@ -9,18 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from cxrlab.evaluation.metrics import confusion_counts, evaluate_table, metric_names
-from cxrlab.evaluation.predictions import read_predictions, write_predictions
+from cxrlab.evaluation.metrics import binary_counts, confusion_counts, evaluate_table, metric_names
+from cxrlab.evaluation.predictions import read_predictions, score_columns, write_predictions
+from cxrlab.task import Task
 
-TWO = ("NORMAL", "PNEUMONIA")
-THREE = ("NORMAL", "BACTERIA", "VIRUS")
+TWO = Task.exclusive(("NORMAL", "PNEUMONIA"))
+THREE = Task.exclusive(("NORMAL", "BACTERIA", "VIRUS"))
+FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
+NAN = np.nan
 
 TARGET = [0, 0, 0, 0, 1, 1]
 PROBABILITY = [0.1, 0.2, 0.4, 0.8, 0.5, 0.9]
 
 
 def test_two_classes_by_hand(make_table) -> None:
-    found = evaluate_table(make_table(TARGET, PROBABILITY), TWO, threshold=0.5)
+    found = evaluate_table(make_table(TARGET, PROBABILITY), TWO, thresholds=[0.5])
     assert found.absent == {}
     expected = {
         "n": 6,
@@ -55,7 +58,7 @@ def test_two_classes_by_hand(make_table) -> None:
 def test_calibrated_metrics_are_of_the_calibrated_column(make_table) -> None:
     # Odds 9 and temperature 2: calibrated odds 3, so probabilities 0.9 become 0.75.
     table = make_table([1, 1, 1, 0], [0.9] * 4, temperature=2.0)
-    found = evaluate_table(table, TWO, threshold=0.8).values
+    found = evaluate_table(table, TWO, thresholds=[0.8]).values
     assert found["brier"] == pytest.approx((3 * 0.01 + 0.81) / 4)
     assert found["brier_calibrated"] == pytest.approx((3 * 0.0625 + 0.5625) / 4)
     assert found["nll_calibrated"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4)
@@ -66,7 +69,7 @@ def test_calibrated_metrics_are_of_the_calibrated_column(make_table) -> None:
 
 def test_three_classes_by_hand(make_table) -> None:
     probability = [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6]]
-    found = evaluate_table(make_table([0, 0, 1, 2], probability, THREE), THREE, threshold=None)
+    found = evaluate_table(make_table([0, 0, 1, 2], probability, THREE), THREE, thresholds=())
     assert found.absent == {}
     # Decided: 0, 1, 1, 2. NORMAL: tp 1, fn 1. BACTERIA: tp 1, fp 1. VIRUS: tp 1.
     expected = {
@@ -106,10 +109,10 @@ def test_two_classes_agree_with_scikit_learn(
     score = rng.beta(1, 1, target.size).clip(0.01, 0.99)
     score = score if digits is None else score.round(digits).clip(0.01, 0.99)  # many ties
     threshold = float(rng.choice(score))
-    table = make_table(target, score, threshold=threshold)
+    table = make_table(target, score, thresholds=[threshold])
     probability = table["probability"].to_numpy()
     decision = probability >= threshold
-    found = evaluate_table(table, TWO, threshold=threshold)
+    found = evaluate_table(table, TWO, thresholds=[threshold])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = {
@@ -138,12 +141,12 @@ def test_two_classes_agree_with_scikit_learn(
 @settings(max_examples=10, deadline=None)
 def test_more_classes_agree_with_scikit_learn(make_table, seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
-    names = [f"c{i}" for i in range(classes)]
+    task = Task.exclusive([f"c{i}" for i in range(classes)])
     target = np.append(np.arange(classes), rng.integers(0, classes, 100))
     probability = rng.dirichlet(np.ones(classes), target.size).clip(1e-6)
     probability = 0.7 * probability + 0.3 * np.eye(classes)[target]
     probability /= probability.sum(axis=1, keepdims=True)
-    found = evaluate_table(make_table(target, probability, names), names, threshold=None).values
+    found = evaluate_table(make_table(target, probability, task), task, thresholds=()).values
     decision = probability.argmax(axis=1)
     macro = {"average": "macro", "zero_division": 0}
     expected = {
@@ -163,10 +166,11 @@ def test_more_classes_agree_with_scikit_learn(make_table, seed: int, classes: in
 
 def test_metrics_of_the_file_are_those_of_the_table(make_table, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    table = make_table(rng.integers(0, 2, 300), rng.random(300), threshold=0.4, temperature=1.7)
+    table = make_table(rng.integers(0, 2, 300), rng.random(300), thresholds=[0.4], temperature=1.7)
     write_predictions(table, tmp_path / "test.csv")
     read = read_predictions(tmp_path / "test.csv")
-    assert evaluate_table(read, TWO, threshold=0.4) == evaluate_table(table, TWO, threshold=0.4)
+    found = evaluate_table(table, TWO, thresholds=[0.4])
+    assert evaluate_table(read, TWO, thresholds=[0.4]) == found
 
 
 @pytest.mark.parametrize(
@@ -177,22 +181,22 @@ def test_metrics_of_the_file_are_those_of_the_table(make_table, tmp_path: Path) 
     ],
 )
 def test_one_class(make_table, only: int, absent: set[str]) -> None:
-    found = evaluate_table(make_table([only] * 4, [0.2, 0.4, 0.6, 0.8]), TWO, threshold=0.5)
+    found = evaluate_table(make_table([only] * 4, [0.2, 0.4, 0.6, 0.8]), TWO, thresholds=[0.5])
     assert set(found.absent) == absent
-    assert set(found.absent.values()) == {f"no image is {TWO[1 - only]}"}
+    assert set(found.absent.values()) == {f"no image is {TWO.classes[1 - only]}"}
     assert found.values["accuracy"] == 0.5
     assert found.values["brier"] == pytest.approx(0.3)
 
 
 def test_nobody_called_ill(make_table) -> None:
-    found = evaluate_table(make_table([0, 1], [0.2, 0.3]), TWO, threshold=0.5)
+    found = evaluate_table(make_table([0, 1], [0.2, 0.3]), TWO, thresholds=[0.5])
     assert found.absent == {"precision": "no image was called PNEUMONIA"}
     assert found.values["recall"] == 0
     assert found.values["f1"] == 0
 
 
 def test_constant_scores(make_table) -> None:
-    found = evaluate_table(make_table([0, 0, 0, 1], [0.5] * 4), TWO, threshold=0.5)
+    found = evaluate_table(make_table([0, 0, 0, 1], [0.5] * 4), TWO, thresholds=[0.5])
     assert found.absent == {}
     assert found.values["auroc"] == 0.5
     assert found.values["auprc"] == 0.25
@@ -200,29 +204,28 @@ def test_constant_scores(make_table) -> None:
     assert found.values["fp"] == 3
 
 
-@pytest.mark.parametrize("classes", [TWO, THREE])
-def test_scores_that_are_no_number(make_table, classes: tuple[str, ...]) -> None:
-    size = len(classes)
-    probability = np.full(10, 0.5) if size == 2 else np.full((10, 3), 1 / 3)
-    table = make_table([0, 1] * 5, probability, classes)
-    column = "probability" if size == 2 else "probability_VIRUS"
-    table.loc[[1, 4], column] = np.nan
-    found = evaluate_table(table, classes, threshold=0.5 if size == 2 else None)
+@pytest.mark.parametrize("task", [TWO, THREE, FINDINGS])
+def test_scores_that_are_no_number(make_table, task: Task) -> None:
+    probability = np.full(10, 0.5) if task == TWO else np.full((10, 3), 1 / 3)
+    target = [[0, 1, np.nan]] * 10 if task == FINDINGS else [0, 1] * 5
+    table = make_table(target, probability, task)
+    table.loc[[1, 4], score_columns(task, "probability")[-1]] = np.nan
+    found = evaluate_table(table, task, thresholds=[0.5] if task == TWO else ())
     assert found.values == {"n": 10}
-    assert set(found.absent) == set(metric_names(classes)) - {"n"}
+    assert set(found.absent) == set(metric_names(task)) - {"n"}
     assert found.absent["auroc"] == "2 of 10 images have no probability in [0, 1]"
 
 
 def test_no_images_and_unknown_labels(make_table) -> None:
     table = make_table([0, 1], [0.2, 0.7])
-    none = evaluate_table(table.iloc[:0], TWO, threshold=0.5)
+    none = evaluate_table(table.iloc[:0], TWO, thresholds=[0.5])
     assert (none.values, none.absent["brier"]) == ({"n": 0}, "there are no images")
-    unknown = evaluate_table(table.assign(target=[0, 2]), TWO, threshold=0.5)
+    unknown = evaluate_table(table.assign(target=[0, 2]), TWO, thresholds=[0.5])
     assert "1 of 2 images have a target outside 0..1" in unknown.absent["accuracy"]
 
 
 def test_without_a_threshold_only_decisions_are_absent(make_table) -> None:
-    found = evaluate_table(make_table(TARGET, PROBABILITY), TWO, threshold=None)
+    found = evaluate_table(make_table(TARGET, PROBABILITY), TWO, thresholds=())
     assert found.values["auroc"] == pytest.approx(7 / 8)
     assert found.absent["recall"] == "no decision threshold was chosen"
     assert "threshold" in found.absent
@@ -231,7 +234,7 @@ def test_without_a_threshold_only_decisions_are_absent(make_table) -> None:
 
 def test_a_class_without_images(make_table) -> None:
     probability = [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.2, 0.6, 0.2]]
-    found = evaluate_table(make_table([0, 0, 1], probability, THREE), THREE, threshold=None)
+    found = evaluate_table(make_table([0, 0, 1], probability, THREE), THREE, thresholds=())
     assert found.absent["auroc"] == found.absent["auroc_VIRUS"] == "no image is VIRUS"
     assert found.absent["precision"] == "no image was called VIRUS"
     assert found.values["auroc_NORMAL"] == 1
@@ -241,14 +244,144 @@ def test_a_class_without_images(make_table) -> None:
 def test_a_threshold_makes_no_sense_for_three_classes(make_table) -> None:
     table = make_table([0, 1], np.full((2, 3), 1 / 3), THREE)
     with pytest.raises(ValueError, match="most probable"):
-        evaluate_table(table, THREE, threshold=0.5)
+        evaluate_table(table, THREE, thresholds=[0.5])
 
 
 def test_scores_far_from_zero_are_no_logits_to_anybody(make_table) -> None:
     # Saturated scores: a sigmoid applied once more, or float16, would make these ties.
     target = [0, 0, 1, 1]
     found = evaluate_table(
-        make_table(target, [0.999990, 0.999991, 0.999992, 0.999993]), TWO, threshold=0.9999915
+        make_table(target, [0.999990, 0.999991, 0.999992, 0.999993]), TWO, thresholds=[0.9999915]
     )
     assert found.values["auroc"] == 1
     assert found.values["accuracy"] == 1
+
+
+def test_findings_by_hand(make_table) -> None:
+    target = [[1, 0, NAN], [0, 1, NAN], [NAN, 0, NAN], [0, NAN, NAN], [1, 1, NAN]]
+    probability = [
+        [0.9, 0.1, 0.5],
+        [0.6, 0.3, 0.5],
+        [0.99, 0.2, 0.5],
+        [0.2, 0.99, 0.5],
+        [0.5, 0.8, 0.5],
+    ]
+    found = evaluate_table(
+        make_table(target, probability, FINDINGS), FINDINGS, thresholds=[0.5, 0.4, 0.3]
+    )
+    expected = {
+        "n": 5,
+        **{"n_Effusion": 4, "n_Mass": 4, "n_Hernia": 0},
+        **{"prevalence_Effusion": 1 / 2, "prevalence_Mass": 1 / 2},
+        **{"threshold_Effusion": 0.5, "threshold_Mass": 0.4},
+        # Effusion, known 0.9 ill, 0.6 well, 0.2 well, 0.5 ill; called at >= 0.5: 0.9, 0.6, 0.5.
+        **{"tp_Effusion": 2, "fp_Effusion": 1, "tn_Effusion": 1, "fn_Effusion": 0},
+        **{"precision_Effusion": 2 / 3, "recall_Effusion": 1, "specificity_Effusion": 1 / 2},
+        **{"f1_Effusion": 4 / 5, "accuracy_Effusion": 3 / 4, "balanced_accuracy_Effusion": 3 / 4},
+        **{"auroc_Effusion": 3 / 4, "auprc_Effusion": (1 + 2 / 3) / 2},
+        "brier_Effusion": (0.01 + 0.36 + 0.04 + 0.25) / 4,
+        # Mass, known 0.1 well, 0.3 ill, 0.2 well, 0.8 ill; called at >= 0.4: 0.8.
+        **{"tp_Mass": 1, "fp_Mass": 0, "tn_Mass": 2, "fn_Mass": 1},
+        **{"precision_Mass": 1, "recall_Mass": 1 / 2, "specificity_Mass": 1, "f1_Mass": 2 / 3},
+        **{"auroc_Mass": 1, "auprc_Mass": 1, "accuracy_Mass": 3 / 4},
+        "brier_Mass": (0.01 + 0.49 + 0.04 + 0.04) / 4,
+        # Means over the two.
+        **{"auroc": 7 / 8, "auprc": (5 / 6 + 1) / 2, "accuracy": 3 / 4, "precision": 5 / 6},
+        **{"recall": 3 / 4, "specificity": 3 / 4, "f1": (4 / 5 + 2 / 3) / 2},
+        "balanced_accuracy": 3 / 4,
+        "brier": (0.66 + 0.58) / 8,
+        "nll": -np.log([0.9, 0.4, 0.8, 0.5, 0.9, 0.3, 0.8, 0.8]).mean(),
+        # Four images of a finding in 15 bins: each alone.
+        "ece": (0.1 + 0.6 + 0.2 + 0.5 + 0.1 + 0.7 + 0.2 + 0.2) / 8,
+    }
+    for name, value in expected.items():
+        assert found.values[name] == pytest.approx(value, rel=1e-6), name
+    for name in ("brier", "nll", "ece"):
+        assert found.values[f"{name}_calibrated"] == pytest.approx(found.values[name])
+    hernia = {name for name in metric_names(FINDINGS) if name.endswith("_Hernia")}
+    assert found.absent == dict.fromkeys(hernia - {"n_Hernia"}, "no image is labelled for Hernia")
+    assert sorted([*found.values, *found.absent]) == sorted(metric_names(FINDINGS))
+    assert binary_counts(found, "_Mass").tolist() == [[2, 0], [1, 1]]
+    assert binary_counts(found, "_Hernia") is None
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(30, 120), st.floats(0, 0.5))
+@settings(max_examples=10, deadline=None)
+def test_findings_agree_with_scikit_learn(make_table, seed: int, size: int, unknown: float) -> None:
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 2, (size, 3)).astype(float)
+    target[rng.random(target.shape) < unknown] = NAN
+    target[:2] = [[0, 0, 0], [1, 1, 1]]
+    table = make_table(target, rng.beta(1, 1, target.shape).clip(0.01, 0.99), FINDINGS)
+    probability = table[score_columns(FINDINGS, "probability")].to_numpy()
+    cuts = [0.3, 0.5, 0.7]
+    found = evaluate_table(table, FINDINGS, thresholds=cuts).values
+    scorers = {
+        "auroc": lambda t, p, d: reference.roc_auc_score(t, p),
+        "auprc": lambda t, p, d: reference.average_precision_score(t, p),
+        "accuracy": lambda t, p, d: reference.accuracy_score(t, d),
+        "balanced_accuracy": lambda t, p, d: reference.balanced_accuracy_score(t, d),
+        "recall": lambda t, p, d: reference.recall_score(t, d),
+        "specificity": lambda t, p, d: reference.recall_score(t, d, pos_label=0),
+        "f1": lambda t, p, d: reference.f1_score(t, d),
+        "brier": lambda t, p, d: reference.brier_score_loss(t, p),
+        "nll": lambda t, p, d: reference.log_loss(t, p),
+    }
+    known = ~np.isnan(target)
+    for name, scorer in scorers.items():
+        parts = []
+        for index, finding in enumerate(FINDINGS.classes):
+            truth, score = target[known[:, index], index], probability[known[:, index], index]
+            parts.append(scorer(truth, score, score >= cuts[index]))
+            assert found[f"{name}_{finding}"] == pytest.approx(parts[-1], rel=1e-6), name
+        assert found[name] == pytest.approx(np.mean(parts), rel=1e-6), name
+
+
+def test_a_finding_of_one_class_leaves_the_means_to_the_others(make_table) -> None:
+    target = [[0, 1, 0], [1, 0, 0], [1, 1, NAN]]
+    probability = [[0.3, 0.8, 0.1], [0.7, 0.2, 0.1], [0.2, 0.9, 0.1]]
+    found = evaluate_table(
+        make_table(target, probability, FINDINGS), FINDINGS, thresholds=[0.5] * 3
+    )
+    for name in ("auroc", "auprc", "recall", "f1", "balanced_accuracy"):
+        assert found.absent[f"{name}_Hernia"] == "no image is Hernia"
+        parts = [found.values[f"{name}_{finding}"] for finding in ("Effusion", "Mass")]
+        assert found.values[name] == pytest.approx(np.mean(parts))
+    assert found.absent["precision_Hernia"] == "no image was called Hernia"
+    # What can be said of it counts: nobody was called ill, rightly.
+    assert found.values["specificity_Hernia"] == 1
+    assert found.values["specificity"] == 1
+    assert found.values["accuracy"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert "auroc" not in found.absent
+
+
+def test_a_mean_of_no_finding_is_absent(make_table) -> None:
+    table = make_table([[0, 1, NAN], [0, 1, NAN]], np.full((2, 3), 0.4), FINDINGS)
+    found = evaluate_table(table, FINDINGS, thresholds=())
+    assert found.absent["auroc"] == "it could be computed of no finding"
+    assert found.absent["auroc_Mass"] == "no image is free of Mass"
+    assert found.values["brier"] == pytest.approx((0.16 + 0.36) / 2)
+    nothing = evaluate_table(table.iloc[:0], FINDINGS, thresholds=[0.5] * 3)
+    assert nothing.values == {"n": 0}
+    assert set(nothing.absent.values()) == {"there are no images"}
+
+
+def test_without_thresholds_findings_have_no_decision(make_table) -> None:
+    table = make_table([[0, 1, 1], [1, 0, 0]], np.full((2, 3), 0.4), FINDINGS)
+    found = evaluate_table(table, FINDINGS, thresholds=())
+    assert (
+        found.absent["recall"] == found.absent["recall_Mass"] == "no decision threshold was chosen"
+    )
+    assert found.values["auroc"] == 0.5
+
+
+def test_findings_that_are_neither_present_nor_absent_are_refused(make_table) -> None:
+    table = make_table([[0, 1, NAN], [1, 0, 1]], np.full((2, 3), 0.4), FINDINGS)
+    found = evaluate_table(table.assign(target_Mass=[0.5, 1]), FINDINGS, thresholds=())
+    assert found.absent["auroc"] == "1 of 2 images have a target outside 0..1"
+
+
+def test_two_thresholds_for_three_findings_are_refused(make_table) -> None:
+    table = make_table([[0, 1, 1], [1, 0, 0]], np.full((2, 3), 0.4), FINDINGS)
+    with pytest.raises(ValueError, match="2 thresholds"):
+        evaluate_table(table, FINDINGS, thresholds=[0.5, 0.5])

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 import cxrlab
 from cxrlab.errors import UserError
-from cxrlab.evaluation.threshold import Rule, choose_threshold, parse_rule, show_probability
+from cxrlab.evaluation.threshold import (
+    Rule,
+    Threshold,
+    choose_threshold,
+    choose_thresholds,
+    parse_rule,
+    show_probability,
+)
 
 TARGET = np.array([0, 0, 0, 0, 1, 0, 1, 1, 1, 1])
 SCORE = np.array([0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
@@ -153,6 +160,38 @@ def test_one_class_is_refused_with_a_way_out() -> None:
         choose_threshold("youden", [1, 1], [0.2, 0.7])
     with pytest.raises(UserError, match="no images"):
         choose_threshold("sensitivity:0.9", [], [])
+
+
+def test_each_finding_has_the_threshold_of_its_known_images() -> None:
+    # The second finding's scores are of the first with two images that nobody has labelled.
+    target = np.stack([TARGET, TARGET], axis=1).astype(np.float32)
+    target[[4, 5], 1] = np.nan
+    found = choose_thresholds("youden", target, np.stack([SCORE, SCORE], axis=1), ("a", "b"))
+    assert found[0] == choose_threshold("youden", TARGET, SCORE)
+    known = [0, 1, 2, 3, 6, 7, 8, 9]
+    assert found[1] == choose_threshold("youden", TARGET[known], SCORE[known])
+    assert found[0].value != found[1].value
+
+
+def test_a_finding_without_a_choice_is_decided_at_one_half(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    target = np.array([[0, 0, 1], [1, 0, np.nan], [1, 0, 0]], dtype=np.float32)
+    score = np.array([[0.2, 0.3, 1.0], [0.6, 0.4, 0.5], [0.7, 0.1, 1.0]])
+    found = choose_thresholds("specificity:0.9", target, score, ("Mass", "Hernia", "Edema"))
+    assert found[0] == Threshold(pytest.approx(0.4), "specificity:0.9", "val")
+    assert found[1:] == (Threshold(0.5, "0.5", "default"),) * 2
+    assert "Hernia in val has only class 0" in caplog.text
+    assert "Hernia is decided at 0.5" in caplog.text
+    assert "can't be reached on Edema in val" in caplog.text
+    assert "Mass" not in caplog.text
+
+
+def test_a_number_is_the_threshold_of_every_finding(caplog: pytest.LogCaptureFixture) -> None:
+    target = np.array([[0, np.nan], [0, np.nan]], dtype=np.float32)
+    found = choose_thresholds(0.3, target, np.full((2, 2), 0.5), ("Mass", "Hernia"))
+    assert found == (Threshold(0.3, "0.3", "given"),) * 2
+    assert not caplog.records
 
 
 def test_constant_scores_warn(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,25 +9,29 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from cxrlab.explanation import figures
 from cxrlab.explanation.attribution import Attribution
 from cxrlab.explanation.callback import ExplanationPanel
 from cxrlab.explanation.integrated_gradients import IntegratedGradients
+from cxrlab.task import Task
 
 
 class TinyModule(pl.LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 1) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.3), nn.Flatten()
         )
-        self.head = nn.Linear(4 * 14 * 14, 1)
+        self.head = nn.Linear(4 * 14 * 14, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.net(images))[:, 0]
+        return self.head(self.net(images)).squeeze(1)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         assert all(module.training for module in self.modules())
-        return nn.functional.binary_cross_entropy_with_logits(self(batch[0]), batch[1])
+        logits = self(batch[0])
+        target = batch[1].reshape(-1, *[1] * (logits.ndim - 1)).expand_as(logits)
+        return nn.functional.binary_cross_entropy_with_logits(logits, target)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         self.log("val/constant", 1.0)
@@ -66,7 +70,8 @@ def panel_of(output: Path, record: Record, every_n_epochs: int) -> ExplanationPa
         NoisyMethod(steps=2, max_steps=2),
         images,
         rows,
-        classes=("NORMAL", "PNEUMONIA"),
+        task=Task.exclusive(("NORMAL", "PNEUMONIA")),
+        explained=np.array([1, 1]),
         every_n_epochs=every_n_epochs,
         output=output,
         log_image=record.image,
@@ -74,9 +79,11 @@ def panel_of(output: Path, record: Record, every_n_epochs: int) -> ExplanationPa
     )
 
 
-def fit(callbacks: list[pl.Callback], epochs: int = 3, sanity: int = 0) -> TinyModule:
+def fit(
+    callbacks: list[pl.Callback], epochs: int = 3, sanity: int = 0, outputs: int = 1
+) -> TinyModule:
     pl.seed_everything(0, verbose=False)
-    module = TinyModule()
+    module = TinyModule(outputs)
     data = TensorDataset(torch.rand(8, 1, 16, 16), (torch.rand(8) > 0.5).float())
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -143,3 +150,49 @@ def test_other_validations_draw_nothing(tmp_path: Path, record: Record):
     trainer.validate(TinyModule(), DataLoader(data, 4), verbose=False)
     assert not (tmp_path / "explanations").exists()
     assert record.images == []
+
+
+def test_a_finding_is_explained_beside_its_own_truth(
+    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[list[int]] = []
+    drawn: list[str] = []
+
+    class Asking(IntegratedGradients):
+        def __call__(
+            self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        ) -> Attribution:
+            assert targets is not None
+            asked.append(targets.tolist())
+            return super().__call__(model, images, targets)
+
+    def keep(cases, *rest):
+        drawn.extend(case.facts for case in cases)
+        return draw(cases, *rest)
+
+    draw = figures.draw_panel
+    monkeypatch.setattr(figures, "draw_panel", keep)
+    rows = pd.DataFrame(
+        {
+            "path": ["a.png", "b.png"],
+            "target_Mass": [0.0, np.nan],
+            "target_Hernia": [1.0, 0.0],
+        }
+    )
+    panel = ExplanationPanel(
+        Asking(steps=2, max_steps=2),
+        np.random.default_rng(1).integers(0, 256, (2, 16, 16), dtype=np.uint8),
+        rows,
+        task=Task.multilabel(("Mass", "Hernia")),
+        explained=np.array([1, 0]),
+        every_n_epochs=1,
+        output=tmp_path,
+        log_image=record.image,
+        log_metrics=record.metric,
+    )
+    fit([panel], epochs=1, outputs=2)
+    assert asked == [[1, 0]]
+    assert drawn[0].startswith("true present   logit ")
+    assert "p(Hernia)" in drawn[0]
+    assert drawn[1].startswith("true unknown   logit ")
+    assert "p(Mass)" in drawn[1]

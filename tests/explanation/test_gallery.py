@@ -10,8 +10,10 @@ from cxrlab import errors
 from cxrlab.explanation.attribution import Attribution
 from cxrlab.explanation.gallery import explain_cases
 from cxrlab.explanation.selection import gallery_cases
+from cxrlab.task import Task
 
-CLASSES = ("NORMAL", "PNEUMONIA")
+TWO = Task.exclusive(("NORMAL", "PNEUMONIA"))
+FINDINGS = Task.multilabel(("Effusion", "Mass"))
 
 
 class Brightness:
@@ -57,16 +59,18 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 200, (6, 24, 24), dtype=np.uint8)
 
 
-def explain(predictions, images, output, method=None, kinds=1, **more) -> dict[str, float]:
+def explain(
+    predictions, images, output, method=None, kinds=1, task=TWO, thresholds=(0.5,), **more
+) -> dict[str, float]:
     """Explain the first kinds: drawing is what takes the time."""
-    cases = gallery_cases(predictions, per_kind=2)
+    cases = gallery_cases(predictions, task, per_kind=2)
     return explain_cases(
         nn.Identity(),
         method or Brightness(),
         {kind: cases[kind] for kind in list(cases)[:kinds]},
         images,
-        classes=CLASSES,
-        threshold=0.5,
+        task=task,
+        thresholds=thresholds,
         output=output,
         **more,
     )
@@ -83,9 +87,10 @@ def test_writes_one_figure_a_kind_and_the_table(predictions, images, tmp_path: P
         "gallery_false_negatives.png",
     }
     table = pd.read_csv(tmp_path / "explanations" / "completeness.csv")
-    assert table.columns.tolist() == ["path", "kind", "error", "steps"]
+    assert table.columns.tolist() == ["path", "kind", "explained", "error", "steps"]
     assert table["path"].str.slice(10, 11).tolist() == ["f", "a", "c", "d", "e"]
     assert table["kind"].tolist()[2:] == ["true_negatives", "false_positives", "false_negatives"]
+    assert (table["explained"] == "PNEUMONIA").all()
     assert table["error"].tolist() == [0.02, 0.01, 0.01, 0.01, 0.04]
     assert metrics == {
         "explanation/completeness_error": pytest.approx(0.01),
@@ -94,10 +99,66 @@ def test_writes_one_figure_a_kind_and_the_table(predictions, images, tmp_path: P
     }
 
 
-def test_explains_the_decided_class(predictions, images, tmp_path: Path):
+def test_explains_the_only_logit_of_two_classes(predictions, images, tmp_path: Path):
     method = Brightness()
     explain(predictions, images, tmp_path, method, kinds=2)
-    assert method.targets == [1, 1, 0]
+    assert method.targets == [1, 1, 1]
+
+
+def test_explains_the_decided_class_of_several(images, tmp_path: Path):
+    probability = np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1], [0.2, 0.5, 0.3]])
+    predictions = pd.DataFrame(probability, columns=[f"probability_{name}" for name in "abc"])
+    predictions = predictions.assign(path=list("xyz"), target=[2, 0, 0], decision=[2, 0, 1])
+    method = Brightness()
+    task = Task.exclusive(("a", "b", "c"))
+    explain(predictions, images, tmp_path, method, kinds=2, task=task, thresholds=())
+    assert method.targets == [0, 2, 1]
+
+
+@pytest.fixture
+def findings() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "path": [f"{letter}.png" for letter in "abcdef"],
+            "target_Effusion": pd.array([1, None, 0, 0, 1, 0], dtype="Int64"),
+            "target_Mass": [0, 1, 0, 0, 0, 0],
+            "probability_Effusion": [0.9, 0.99, 0.1, 0.7, 0.2, 0.1],
+            "probability_Mass": [0.1, 0.8, 0.6, 0.1, 0.1, 0.1],
+            "decision_Effusion": [1, 1, 0, 1, 0, 0],
+            "decision_Mass": [0, 1, 1, 0, 0, 0],
+        }
+    )
+
+
+def test_explains_the_finding_that_a_case_is_of(findings, images, tmp_path: Path):
+    method = Brightness()
+    explain(findings, images, tmp_path, method, kinds=4, task=FINDINGS, thresholds=(0.5, 0.5))
+    table = pd.read_csv(tmp_path / "explanations" / "completeness.csv")
+    by_kind = table.groupby("kind", sort=False)[["path", "explained"]].agg(list)
+    assert by_kind.loc["true_positives"].tolist() == [["a.png", "b.png"], ["Effusion", "Mass"]]
+    assert by_kind.loc["false_positives"].tolist() == [["d.png", "c.png"], ["Effusion", "Mass"]]
+    assert by_kind.loc["false_negatives"].tolist() == [["e.png"], ["Effusion"]]
+    assert [FINDINGS.classes[index] for index in method.targets] == table["explained"].tolist()
+
+
+def test_measures_lesions_only_where_the_finding_is_present(findings, images, tmp_path: Path):
+    masks = np.zeros(images.shape, dtype=bool)
+    masks[[0, 2], 9:15, 9:15] = True
+    images[0] = 0
+    images[0, 10:14, 10:14] = 255  # an effusion: a hit
+    images[2] = 0
+    images[2, 2:6, 2:6] = 255  # a mass that is not there: its miss must not count
+    metrics = explain(
+        findings,
+        images,
+        tmp_path,
+        kinds=3,
+        task=FINDINGS,
+        thresholds=(0.5, 0.5),
+        masks=masks.__getitem__,
+    )
+    assert metrics["explanation/pointing_game"] == 1
+    assert metrics["explanation/mass_in_mask"] == 1
 
 
 def test_measures_positives_with_a_lesion_only(predictions, images, tmp_path: Path):
@@ -108,13 +169,15 @@ def test_measures_positives_with_a_lesion_only(predictions, images, tmp_path: Pa
     masks = np.zeros(images.shape, dtype=bool)
     masks[[0, 5], 9:15, 9:15] = True
     masks[3] = True  # a negative's mask must not count
-    metrics = explain(predictions, images, tmp_path, kinds=3, masks=masks)
+    metrics = explain(predictions, images, tmp_path, kinds=3, masks=masks.__getitem__)
     assert metrics["explanation/pointing_game"] == pytest.approx(0.5)
     assert metrics["explanation/mass_in_mask"] == pytest.approx(0.5)
 
 
 def test_says_nothing_of_lesions_where_there_are_none(predictions, images, tmp_path: Path):
-    metrics = explain(predictions, images, tmp_path, masks=np.zeros(images.shape, dtype=bool))
+    metrics = explain(
+        predictions, images, tmp_path, masks=np.zeros(images.shape, dtype=bool).__getitem__
+    )
     assert "explanation/pointing_game" not in metrics
 
 
@@ -133,12 +196,12 @@ def test_methods_without_completeness_report_none(predictions, images, tmp_path:
 def test_no_cases_leave_an_empty_table(predictions, images, tmp_path: Path):
     assert explain(predictions.iloc[:0], images[:0], tmp_path) == {}
     table = pd.read_csv(tmp_path / "explanations" / "completeness.csv")
-    assert table.columns.tolist() == ["path", "kind", "error", "steps"]
+    assert table.columns.tolist() == ["path", "kind", "explained", "error", "steps"]
 
 
 def test_refuses_masks_of_another_size(predictions, images, tmp_path: Path):
     with pytest.raises(errors.UserError, match="do not fit"):
-        explain(predictions, images, tmp_path, masks=np.zeros((6, 12, 12), dtype=bool))
+        explain(predictions, images, tmp_path, masks=np.zeros((6, 12, 12), dtype=bool).__getitem__)
 
 
 def test_gives_the_method_images_in_unit_range(predictions, images, tmp_path: Path):

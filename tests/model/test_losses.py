@@ -57,3 +57,37 @@ def test_balanced_weights() -> None:
     targets = torch.tensor([0, 1, 1, 1])
     assert class_weights(targets, 2, balanced=True) == pytest.approx([2.0, 2 / 3])
     assert class_weights(targets, 2, balanced=False) == [1.0, 1.0]
+
+
+def test_findings_are_mean_binary_cross_entropy_over_what_is_known() -> None:
+    logits = torch.tensor([[0.0, math.log(3)], [0.0, 5.0]])
+    target = torch.tensor([[1.0, 0.0], [1.0, math.nan]])
+    # log 2, then 1 - 3/4 for an absent finding: log 4, then log 2; the unknown one takes no part.
+    expected = (math.log(2) + math.log(4) + math.log(2)) / 3
+    assert plain()(logits, target).item() == pytest.approx(expected)
+
+
+def test_an_unknown_finding_has_no_gradient() -> None:
+    logits = torch.zeros(2, 3, requires_grad=True)
+    target = torch.tensor([[1.0, math.nan, 0.0], [math.nan, math.nan, 1.0]])
+    plain(3)(logits, target).backward()
+    assert ((logits.grad == 0) == target.isnan()).all()
+
+
+def test_a_batch_without_any_known_finding_has_loss_zero() -> None:
+    logits = torch.zeros(1, 2, requires_grad=True)
+    loss = plain()(logits, torch.full((1, 2), math.nan))
+    loss.backward()
+    assert loss.item() == 0
+    assert (logits.grad == 0).all()
+
+
+def test_weights_of_findings_count_for_those_present() -> None:
+    loss = ClassificationLoss([3.0, 1.0], label_smoothing=0.0, focal_gamma=0.0)
+    logits, target = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[1.0, 0.0]])
+    assert loss(logits, target).item() == pytest.approx((3 * math.log(4 / 3) + math.log(2)) / 4)
+
+
+def test_balanced_findings() -> None:
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [math.nan, 0.0]])
+    assert class_weights(targets, 2, balanced=True) == pytest.approx([2.0, 3.0])

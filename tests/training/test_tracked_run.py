@@ -14,8 +14,10 @@ import pytest
 import yaml
 from helpers import mlflow_ui
 from helpers.browser import browse, chromium_or_skip, free_port, serve
+from helpers.preprocess import PLAIN
 from mlflow.tracking import MlflowClient
 
+from cxrlab.data.images import decode
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.tracking.store import Store, open_store
 
@@ -34,7 +36,8 @@ TAGS = (
     "version",
 )  # fmt: skip
 ARTIFACTS = (
-    "config/config.yaml", "config/overrides.yaml", "data/manifest.csv", "predictions/val.csv",
+    "config/config.yaml", "config/overrides.yaml", "data/manifest.csv", "data/audit.json",
+    "data/audit.html", "predictions/val.csv",
     "predictions/test.csv", "figures/confusion_matrix.png", "figures/roc.png",
     "figures/precision_recall.png", "figures/reliability.png", "figures/decision_curve.png",
     "figures/scores.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
@@ -153,10 +156,10 @@ def test_the_logged_model_gives_the_logits_of_the_table(tracked: Tracked) -> Non
     mlflow.set_tracking_uri(tracked.store.uri)
     model = mlflow.pyfunc.load_model(f"runs:/{tracked.run_id}/model")
     table = read_predictions(_artifact(tracked, "predictions/test.csv"))
-    from cxrlab.data.images import decode
-
-    manifest_root = Path(next(iter(_sources(tracked))))
-    images = np.stack([decode(manifest_root / p, 32).pixels for p in table["path"][:5]])
+    root = Path(next(iter(_sources(tracked))))
+    images = np.stack(
+        [decode((root / p).read_bytes(), 32, PLAIN).pixels for p in table["path"][:5]]
+    )
     logits = model.predict((images[:, None] / np.float32(255)).astype(np.float32))
     np.testing.assert_allclose(np.ravel(logits), table["logit"][:5], atol=1e-4)
 

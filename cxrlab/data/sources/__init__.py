@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from cxrlab.config.schema import ChestXrayData, PhantomData
+import importlib
+
+from cxrlab.config.datasets import DataConfig
 from cxrlab.data.manifest import Manifest
 
 
-def load_manifest(config: PhantomData | ChestXrayData) -> Manifest:
-    """The manifest of the configured dataset, split, limited and checked.
+def load_manifest(config: DataConfig) -> Manifest:
+    """Every image of the configured dataset, with its official split where it has one.
+
+    A dataset is the module of its name in this package; its one duty is `load(config)`.
 
     Raises:
-        UserError: the dataset is missing, or a split is empty or lacks a class.
+        UserError: the dataset is missing or not what it should be.
     """
-    if isinstance(config, PhantomData):
-        from cxrlab.data.sources import phantom
-
-        manifest = phantom.load(config)
-    else:
-        from cxrlab.data.sources import chest_xray
-
-        manifest = chest_xray.load(config)
-    manifest = manifest.limited(config.limit, config.split_seed)
-    manifest.check()
+    source = importlib.import_module(f"{__name__}.{config.name}")
+    manifest: Manifest = source.load(config)
     return manifest

@@ -27,12 +27,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrlab.config.paths import data_dir
-from cxrlab.config.schema import ChestXrayData
+from cxrlab.config.datasets import ChestXrayData
 from cxrlab.data.manifest import SPLITS, Manifest
-from cxrlab.data.split import assign
+from cxrlab.data.sources.roots import find_root, not_found, places
 from cxrlab.errors import UserError
 from cxrlab.network import is_reachable
+from cxrlab.task import Task
 
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 FOLDER = "chest_xray"
@@ -44,17 +44,19 @@ _SUFFIXES = {".jpeg", ".jpg", ".png"}
 
 
 def load(config: ChestXrayData) -> Manifest:
-    """Read the folder layout `train|val|test/NORMAL|PNEUMONIA` and cut validation from train.
+    """Read the folder layout `train|val|test/NORMAL|PNEUMONIA`; its folders are the split.
+
+    The 16 official validation images train, unless `data.split=official` asks for the letter.
 
     Raises:
         UserError: the folder is missing or has another layout.
     """
-    root = find_root(config)
+    root = _root(config)
     table = pd.DataFrame(list_images(root))
     table["pathogen"] = [
         _pathogen(p, c) for p, c in zip(table["path"], table["class"], strict=True)
     ]
-    classes = CLASSES if config.target == "pneumonia" else PATHOGENS
+    task = Task.exclusive(CLASSES if config.target == "pneumonia" else PATHOGENS)
     label = table["class"] if config.target == "pneumonia" else table["pathogen"].str.upper()
     if (label == "UNKNOWN").any():
         first = table.loc[label == "UNKNOWN", "path"].iloc[0]
@@ -62,20 +64,12 @@ def load(config: ChestXrayData) -> Manifest:
             f"{root / first}: the name holds neither _bacteria_ nor _virus_, which "
             "data.target=pathogen needs; rename it or take data.target=pneumonia"
         )
+    if config.split != "official":
+        table["split"] = table["split"].replace("val", "train")
     table["label"] = label
-    table["target"] = label.map({name: i for i, name in enumerate(classes)}).astype("int64")
-    if config.official_val == "train":
-        table.loc[table["split"] == "val", "split"] = "train"
-        table = assign(
-            table,
-            fraction=config.val_fraction,
-            folds=config.folds,
-            which=config.fold,
-            seed=config.split_seed,
-            stratify="pathogen",
-        )
+    table["target"] = label.map(task.classes.index).astype("int64")
     columns = ["path", "target", "label", "patient_id", "split", "pathogen"]
-    return Manifest(config.name, root, classes, table[columns], ("pathogen",))
+    return Manifest(config.name, root, task, table[columns], ("pathogen",), stratify="pathogen")
 
 
 def list_images(root: Path) -> list[dict[str, str]]:
@@ -120,28 +114,19 @@ def patient_key(file: str) -> str:
     return found.group(1) if found else Path(file).stem
 
 
-def find_root(config: ChestXrayData) -> Path:
-    """The dataset's folder: `data.root`, `$CXRLAB_DATA/chest_xray`, or a download from Kaggle.
-
-    Raises:
-        UserError: it is nowhere and can't be downloaded; the message says where it looked.
-    """
-    if config.root is not None:
-        looked = [Path(config.root).expanduser().absolute()]
-    else:
-        base = data_dir()
-        looked = [base / FOLDER] if base else []
-    for folder in looked:
-        for candidate in (folder, folder / FOLDER):
-            if (candidate / "train").is_dir():
-                return candidate
+def _root(config: ChestXrayData) -> Path:
+    looked = places(config.name, config.root)
+    found = find_root(looked, lambda folder: (folder / "train").is_dir(), inside=[FOLDER])
+    if found is not None:
+        return found
     if config.root is None and config.download and is_reachable("https://www.kaggle.com"):
         return _download()
-    places = ", ".join(str(p) for p in looked) or "CXRLAB_DATA (not set)"
-    raise UserError(
-        f"chest_xray: no train/ folder in {places}. Three ways: data.root=PATH of the unpacked "
-        f"archive; CXRLAB_DATA=FOLDER that holds {FOLDER}/; or, with a network, data.download=true "
-        f"and data.root=null, which fetch kaggle.com/datasets/{KAGGLE}"
+    raise not_found(
+        config.name,
+        "train/ folder",
+        looked,
+        get="with a network, data.download=true and data.root=null, which fetch "
+        f"kaggle.com/datasets/{KAGGLE}",
     )
 
 

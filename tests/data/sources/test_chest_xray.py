@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers.replica import write_chest_xray
 
-from cxrlab.data.sources import chest_xray, load_manifest
+from cxrlab.data.sources import chest_xray
 from cxrlab.errors import UserError
 
 
@@ -30,96 +31,89 @@ def test_patient_keys(file: str, key: str) -> None:
     assert chest_xray.patient_key(file) == key
 
 
-def test_the_official_test_stays_and_validation_comes_from_train(root: Path, compose) -> None:
-    manifest = load_manifest(compose("data=chest_xray", f"data.root={root}").data)
-    table = manifest.table
-    assert (table["split"] == "test").sum() == 16
-    assert set(table[table["path"].str.startswith("test/")]["split"]) == {"test"}
-    assert len(table) == 48 + 4 + 16, "the official validation images train"
-    by_split = {s: set(manifest.split(s)["patient_id"]) for s in ("train", "val", "test")}
-    assert not by_split["train"] & by_split["val"]
+def test_folders_are_the_official_split(root: Path, load) -> None:
+    manifest = load("data=chest_xray", f"data.root={root}", "data.split=official")
+    assert manifest.table["split"].value_counts().to_dict() == {"train": 48, "test": 16, "val": 4}
+    for split in ("train", "val", "test"):
+        assert manifest.split(split)["path"].str.startswith(f"{split}/").all()
     assert manifest.classes == ("NORMAL", "PNEUMONIA")
+    assert set(manifest.table["pathogen"]) == {"normal", "bacteria", "virus"}
 
 
-def test_official_validation_on_request(root: Path, compose) -> None:
-    config = compose("data=chest_xray", f"data.root={root}", "data.official_val=val").data
-    manifest = load_manifest(config)
-    assert manifest.split("val")["path"].str.startswith("val/").all()
-    assert len(manifest.split("val")) == 4
+def test_the_official_validation_images_train_unless_the_letter_is_asked_for(
+    root: Path, load
+) -> None:
+    manifest = load("data=chest_xray", f"data.root={root}")
+    assert manifest.table["split"].value_counts().to_dict() == {"train": 52, "test": 16}
 
 
-def test_pathogens_are_three_classes(root: Path, compose) -> None:
-    options = ("data.target=pathogen", "data.val_fraction=0.3")
-    manifest = load_manifest(compose("data=chest_xray", f"data.root={root}", *options).data)
+def test_a_copy_without_the_official_validation_images_is_whole(root: Path, load) -> None:
+    shutil.rmtree(root / "val")
+    assert set(load("data=chest_xray", f"data.root={root}").table["split"]) == {"train", "test"}
+
+
+def test_pathogens_are_three_classes(root: Path, load) -> None:
+    manifest = load("data=chest_xray", f"data.root={root}", "data.target=pathogen")
     assert manifest.classes == ("NORMAL", "BACTERIA", "VIRUS")
+    assert manifest.task.kind == "multiclass"
     rows = manifest.table[manifest.table["path"].str.contains("_virus_")]
     assert set(rows["target"]) == {2}
     assert set(rows["pathogen"]) == {"virus"}
 
 
-def test_a_name_without_a_cause_is_refused_where_it_is_needed(root: Path, compose) -> None:
+def test_a_name_without_a_cause_is_refused_where_it_is_needed(root: Path, load) -> None:
     folder = root / "train" / "PNEUMONIA"
     next(folder.iterdir()).rename(folder / "mystery.jpeg")
-    load_manifest(compose("data=chest_xray", f"data.root={root}").data)
-    config = compose("data=chest_xray", f"data.root={root}", "data.target=pathogen").data
+    load("data=chest_xray", f"data.root={root}")
     with pytest.raises(UserError, match=r"mystery\.jpeg"):
-        load_manifest(config)
-
-
-def test_folds_cover_the_training_images(root: Path, compose) -> None:
-    options = ("data=chest_xray", f"data.root={root}", "data.folds=3")
-    validated = [
-        set(load_manifest(compose(*options, f"data.fold={k}").data).split("val")["path"])
-        for k in range(3)
-    ]
-    assert sum(map(len, validated)) == len(set.union(*validated)) == 52
+        load("data=chest_xray", f"data.root={root}", "data.target=pathogen")
 
 
 def test_the_parent_folder_and_the_environment_work_as_well(
-    root: Path, compose, monkeypatch: pytest.MonkeyPatch
+    root: Path, load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    direct = load_manifest(compose("data=chest_xray", f"data.root={root}").data)
-    parent = load_manifest(compose("data=chest_xray", f"data.root={root.parent}").data)
+    direct = load("data=chest_xray", f"data.root={root}")
+    parent = load("data=chest_xray", f"data.root={root.parent}")
     monkeypatch.setenv("CXRLAB_DATA", str(root.parent))
-    found = load_manifest(compose("data=chest_xray").data)
+    found = load("data=chest_xray")
     for other in (parent, found):
         pd.testing.assert_frame_equal(other.table, direct.table)
 
 
-def test_an_empty_class_is_named(root: Path, compose) -> None:
+def test_an_empty_class_is_named(root: Path, load) -> None:
     for file in (root / "train" / "NORMAL").iterdir():
         file.unlink()
     with pytest.raises(UserError, match="train/NORMAL: holds no image"):
-        load_manifest(compose("data=chest_xray", f"data.root={root}").data)
+        load("data=chest_xray", f"data.root={root}")
 
 
-def test_another_layout_names_the_folder_that_is_missing(tmp_path: Path, compose) -> None:
+def test_another_layout_names_the_folder_that_is_missing(tmp_path: Path, load) -> None:
     (tmp_path / "train" / "healthy").mkdir(parents=True)
     with pytest.raises(UserError, match="train/NORMAL: no such folder"):
-        load_manifest(compose("data=chest_xray", f"data.root={tmp_path}").data)
+        load("data=chest_xray", f"data.root={tmp_path}")
 
 
 def test_without_data_and_network_the_three_ways_are_named(
-    compose, monkeypatch: pytest.MonkeyPatch
+    load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(chest_xray, "is_reachable", lambda url: asked.append(url) or False)
     with pytest.raises(UserError, match=r"data\.root=PATH.*CXRLAB_DATA.*data\.download=true"):
-        load_manifest(compose("data=chest_xray").data)
+        load("data=chest_xray")
     assert len(asked) == 1
 
 
 def test_with_a_network_the_dataset_is_downloaded(
-    root: Path, compose, monkeypatch: pytest.MonkeyPatch
+    root: Path, load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import kagglehub
 
     monkeypatch.setattr(chest_xray, "is_reachable", lambda url: True)
     monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(root.parent))
-    assert len(load_manifest(compose("data=chest_xray").data)) == 68
+    assert len(load("data=chest_xray")) == 68
 
 
-def test_a_failed_download_is_one_line(compose, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_line(load, monkeypatch: pytest.MonkeyPatch) -> None:
     import kagglehub
 
     def fail(name: str) -> str:
@@ -128,4 +122,4 @@ def test_a_failed_download_is_one_line(compose, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(chest_xray, "is_reachable", lambda url: True)
     monkeypatch.setattr(kagglehub, "dataset_download", fail)
     with pytest.raises(UserError, match=r"connection reset.*data\.root=PATH"):
-        load_manifest(compose("data=chest_xray").data)
+        load("data=chest_xray")

@@ -1,22 +1,20 @@
 from __future__ import annotations
 
 import cv2
+import pandas as pd
 import pytest
 
-from cxrlab.data.prepare import prepare, read_masks
-from cxrlab.data.sources import load_manifest, phantom
+from cxrlab.data.sources import phantom
+from cxrlab.errors import UserError
 
 SMALL = ("data.images=40", "data.image_size=32")
 
 
-def test_the_phantom_is_a_whole_dataset(compose) -> None:
-    config = compose(*SMALL).data
-    manifest = load_manifest(config)
+def test_every_opacity_has_its_mask_and_no_image_an_official_split(load) -> None:
+    manifest = load(*SMALL)
     assert len(manifest) == 40
-    patients = {s: set(manifest.split(s)["patient_id"]) for s in ("train", "val", "test")}
-    assert not patients["train"] & patients["test"]
-    assert not patients["train"] & patients["val"]
-    assert not patients["val"] & patients["test"]
+    assert set(manifest.table["split"]) == {""}
+    assert manifest.report_columns == ("pattern", "severity")
     sick = manifest.table[manifest.table["target"] == 1]
     assert (sick["pattern"] != "none").all()
     for row in sick.itertuples():
@@ -26,24 +24,35 @@ def test_the_phantom_is_a_whole_dataset(compose) -> None:
     assert (manifest.table[manifest.table["target"] == 0]["mask"] == "").all()
 
 
-def test_it_is_drawn_once(compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_manifest(compose(*SMALL).data)
+def test_it_is_drawn_once(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(*SMALL)
     monkeypatch.setattr(phantom, "_draw", lambda *_: pytest.fail("drawn again"))
-    load_manifest(compose(*SMALL).data)
+    pd.testing.assert_frame_equal(load(*SMALL).table, first.table)
 
 
-def test_another_seed_is_another_set_and_the_same_seed_the_same(compose) -> None:
-    first = prepare(load_manifest(compose(*SMALL).data), compose(*SMALL).data)
-    other_config = compose(*SMALL, "data.phantom_seed=1").data
-    other = prepare(load_manifest(other_config), other_config)
-    again_config = compose(*SMALL, "data.cache=elsewhere").data
-    again = prepare(load_manifest(again_config), again_config)
-    assert first.fingerprint != other.fingerprint
-    assert first.fingerprint == again.fingerprint
+def test_another_seed_is_another_set_and_the_same_seed_the_same(load) -> None:
+    first, other = load(*SMALL), load(*SMALL, "data.phantom_seed=1")
+    again = load(*SMALL, "data.cache=elsewhere")
+    name = first.table["path"][0]
+    assert (first.root / name).read_bytes() == (again.root / name).read_bytes()
+    assert (first.root / name).read_bytes() != (other.root / name).read_bytes()
 
 
-def test_masks_come_in_the_order_of_the_split(compose) -> None:
-    manifest = load_manifest(compose(*SMALL).data)
-    masks = read_masks(manifest, 32, "test")
-    assert masks is not None
-    assert masks.any(axis=(1, 2)).tolist() == (manifest.split("test")["mask"] != "").tolist()
+def test_an_interrupted_drawing_leaves_nothing(load, tmp_path, monkeypatch) -> None:
+    def stop(config, folder) -> None:
+        (folder / "images").mkdir()
+        raise KeyboardInterrupt
+
+    cache = f"data.cache={tmp_path / 'cache'}"
+    with monkeypatch.context() as patch:
+        patch.setattr(phantom, "_draw", stop)
+        with pytest.raises(KeyboardInterrupt):
+            load(*SMALL, cache)
+    assert [f for f in (tmp_path / "cache" / "phantom").iterdir() if f.suffix != ".lock"] == []
+    assert len(load(*SMALL, cache)) == 40
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(load, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"can't be written.*data\.cache=PATH"):
+        load(*SMALL, f"data.cache={tmp_path / 'file'}")

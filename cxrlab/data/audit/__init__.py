@@ -1,0 +1,1 @@
+"""What is wrong with a dataset and its split: checks, and how they are told."""

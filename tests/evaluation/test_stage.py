@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrlab.data.manifest import Manifest
+from cxrlab.errors import UserError
+from cxrlab.evaluation import stage
+from cxrlab.evaluation.calibration import fit_temperature
+from cxrlab.evaluation.predictions import read_predictions, scores
+from cxrlab.evaluation.threshold import choose_threshold
+from cxrlab.task import Task
+
+FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
+TASKS = {
+    "binary": Task.exclusive(("NORMAL", "PNEUMONIA")),
+    "multiclass": Task.exclusive(("NORMAL", "BACTERIA", "VIRUS")),
+    "multilabel": FINDINGS,
+}
+
+
+def study(make_rows, task: Task, size: int = 40) -> tuple[Manifest, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(4)
+    rows, logits = [], {}
+    for split in ("val", "test"):
+        if task.kind == "multilabel":
+            target = rng.integers(0, 2, (size, 3)).astype(float)
+            logits[split] = 2 * target + rng.normal(size=target.shape) - 1
+            target[rng.random(target.shape) < 0.3] = np.nan
+        else:
+            target = np.arange(size) % len(task.classes)
+            own = np.eye(len(task.classes))[target][:, -task.outputs :]
+            logits[split] = np.squeeze(2 * own + rng.normal(size=own.shape) - 1)
+        rows.append(make_rows(target, task, split))
+    return Manifest("study", Path(), task, pd.concat(rows, ignore_index=True)), logits
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_run_is_evaluated_and_written(make_rows, tmp_path: Path, kind: str) -> None:
+    task = TASKS[kind]
+    manifest, logits = study(make_rows, task)
+    evaluation = stage.evaluate(manifest, logits, "youden")
+    assert len(evaluation.point.cuts) == {"binary": 1, "multiclass": 0, "multilabel": 3}[kind]
+    assert len(asdict(evaluation.point)["thresholds"]) == len(evaluation.point.cuts)
+    assert evaluation.values()["test/auroc"] > 0.8
+    table = evaluation.tables["test"]
+    probability = scores(table, task, "probability")
+    expected = (
+        probability.argmax(axis=1)
+        if kind == "multiclass"
+        else probability >= np.array(evaluation.point.cuts)
+    )
+    decided = table.filter(regex="^decision").to_numpy(dtype=int)
+    np.testing.assert_array_equal(decided, np.reshape(expected, decided.shape))
+    stage.write(evaluation, task, tmp_path)
+    for split, table in evaluation.tables.items():
+        read = read_predictions(tmp_path / "predictions" / f"{split}.csv")
+        pd.testing.assert_frame_equal(read, table, check_exact=True)
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"roc", "val_roc", "confusion_matrix", "scores"} <= drawn
+    assert ("decision_curve" in drawn) == (kind == "binary")
+
+
+def test_findings_are_chosen_on_known_validation_entries(make_rows) -> None:
+    manifest, logits = study(make_rows, FINDINGS)
+    point = stage.evaluate(manifest, logits, "sensitivity:0.9").point
+    truth = FINDINGS.targets(manifest.split("val"))
+    known = ~np.isnan(truth)
+    assert point.temperature == pytest.approx(fit_temperature(logits["val"][known], truth[known]))
+    for index, threshold in enumerate(point.thresholds):
+        score = 1 / (1 + np.exp(-logits["val"][known[:, index], index]))
+        alone = choose_threshold("sensitivity:0.9", truth[known[:, index], index], score)
+        assert threshold.value == pytest.approx(alone.value)
+        assert threshold.origin == "val"
+
+
+def test_output_that_is_no_number_is_said_to_the_user(make_rows) -> None:
+    manifest, logits = study(make_rows, TASKS["binary"])
+    logits["val"][3] = np.nan
+    with pytest.raises(UserError, match=r"first val/3\.png"):
+        stage.evaluate(manifest, logits, "youden")
