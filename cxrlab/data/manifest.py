@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -150,16 +150,20 @@ class Manifest:
 
     def _digest(self, table: pd.DataFrame) -> str:
         rows = table[["path", *self.task.target_columns, "split"]].sort_values("path")
-        return _digest("\x1f".join(map(str, row)) for row in rows.itertuples(index=False))
+        return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def join_findings(task: Task, targets: NDArray[np.float32]) -> list[str]:
     """What a person reads of (N, K) findings: those present, `none`, or `unknown`."""
-    names = np.array(task.classes)
-    return [
-        "|".join(names[row == 1]) or (UNKNOWN if np.isnan(row).all() else NO_FINDING)
-        for row in targets
-    ]
+    # A few hundred combinations make up all rows of a large dataset.
+    combinations, which = np.unique(np.nan_to_num(targets, nan=-1), axis=0, return_inverse=True)
+    labels = [_join(task, row) for row in combinations]
+    return [labels[place] for place in which.ravel()]
+
+
+def _join(task: Task, known: NDArray[np.float32]) -> str:
+    names = [name for name, value in zip(task.classes, known, strict=True) if value == 1]
+    return "|".join(names) or (UNKNOWN if (known == -1).all() else NO_FINDING)
 
 
 def data_fingerprint(paths: Sequence[str], digests: Sequence[str], labels: Sequence[str]) -> str:
@@ -170,7 +174,8 @@ def data_fingerprint(paths: Sequence[str], digests: Sequence[str], labels: Seque
         digests: content digest of each image file.
         labels: of each image.
     """
-    return _digest("\x1f".join(row) for row in sorted(zip(paths, digests, labels, strict=True)))
+    rows = ["\x1f".join(row) for row in sorted(zip(paths, digests, labels, strict=True))]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def _sample(
@@ -185,10 +190,3 @@ def _sample(
     place = shuffled.groupby(shuffled).cumcount().to_numpy()
     share = place / shuffled.groupby(shuffled).transform("size").to_numpy()
     return rows[order[np.lexsort((share, place > 0))[:limit]]]
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode() + b"\n")
-    return digest.hexdigest()[:16]

@@ -74,11 +74,26 @@ def mask_to_square(
 
 
 def thumbnail(native: Native) -> NDArray[np.uint8]:
-    """The whole image, (THUMB, THUMB) uint8, each side averaged or stretched by itself."""
-    eight = to_eight_bits(native.gray, 0, native.white)
+    """The whole image, (THUMB, THUMB) uint8, each side averaged or stretched by itself.
+
+    Large images are averaged by a whole factor first, which OpenCV does six times faster; up to
+    0.2 % of each side fall away at the rim.
+    """
+    eight = to_eight_bits(_reduced(native.gray), 0, native.white)
     height, width = (min(side, THUMB) for side in eight.shape)
     small = cv2.resize(eight, (width, height), interpolation=cv2.INTER_AREA)
     return _resize(np.asarray(small, np.uint8), THUMB, THUMB)
+
+
+def _reduced(gray: Gray) -> Gray:
+    factor = min(gray.shape) // (4 * THUMB)
+    if factor < 2:
+        return gray
+    height, width = (side // factor for side in gray.shape)
+    top, left = (side % factor // 2 for side in gray.shape)
+    inside = gray[top : top + height * factor, left : left + width * factor]
+    small = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
+    return small.astype(gray.dtype, copy=False)
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrlab.data.audit.findings import ITEMS, Finding, SplitSummary, counted
+from cxrlab.data.audit.findings import ITEMS, Finding, Severity, SplitSummary, counted
 from cxrlab.data.manifest import SPLITS, Manifest
 
 _SHIFT = 0.10
@@ -39,12 +39,14 @@ def _missing(manifest: Manifest) -> list[Finding]:
     if not items:
         return []
     first = items[0]
+    # Of several findings the others can be learnt all the same.
+    severity: Severity = "warning" if manifest.task.kind == "multilabel" else "fatal"
     message = (
         f"class {first['class']} has no image in {first['split']} of {manifest.name}"
         f"{_more(len(items) - 1)}: nothing can be learnt or measured of it there; add images or "
         "change the split"
     )
-    return [Finding.of("class_missing", "fatal", message, items)]
+    return [Finding.of("class_missing", severity, message, items)]
 
 
 def _prevalence(manifest: Manifest) -> list[Finding]:

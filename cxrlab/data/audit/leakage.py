@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from cxrlab.data.audit.findings import Finding, Severity, counted
+from cxrlab.data.audit.findings import ITEMS, Finding, Severity, counted
 from cxrlab.data.manifest import SPLITS, Manifest
 from cxrlab.data.prepare import PreparedData
 
@@ -35,11 +37,11 @@ def check_leakage(data: PreparedData) -> list[Finding]:
     found = []
     for check, (kind, what) in _KINDS.items():
         of_kind = (pairs["kind"] == kind).to_numpy()
-        across, within = _items(table, pairs[of_kind & crosses]), pairs[of_kind & ~crosses]
-        if across:
-            found.append(_across_splits(check, what, across))
+        across, within = pairs[of_kind & crosses], pairs[of_kind & ~crosses]
+        if len(across):
+            found.append(_across_splits(check, what, table, across))
         if len(within):
-            found.append(_within_split(check, what, _items(table, within), len(table)))
+            found.append(_within_split(check, what, table, within))
     differs = _labels_differ(data.manifest, pairs)
     if differs.any():
         found.append(_conflicting(_items(table, pairs[differs])))
@@ -49,22 +51,35 @@ def check_leakage(data: PreparedData) -> list[Finding]:
     return found + _patient_overlap(table)
 
 
-def _across_splits(check: str, what: str, items: list[dict[str, Any]]) -> Finding:
+def _across_splits(check: str, what: str, table: pd.DataFrame, pairs: pd.DataFrame) -> Finding:
+    items = _items(table, pairs)
     severity: Severity = "warning" if check == "mirrored_duplicates" else "fatal"
+    groups, images = _extent(pairs)
     message = (
-        f"{counted(len(items), 'pair')} across splits: {what}, such as {_named(items[0])}; results "
-        "on the later split are too good: delete one of each pair or take data.split=holdout"
+        f"{counted(groups, 'group')} of {images} images across splits: {what}, such as "
+        f"{_named(items[0])}; results on the later split are too good: delete one of each, or cut "
+        "anew with data.split=file"
     )
-    return Finding.of(check, severity, message, items)
+    return Finding(check, severity, groups, message, items[:ITEMS])
 
 
-def _within_split(check: str, what: str, items: list[dict[str, Any]], images: int) -> Finding:
-    severity: Severity = "warning" if len(items) > _HARMLESS_SHARE * images else "info"
+def _within_split(check: str, what: str, table: pd.DataFrame, pairs: pd.DataFrame) -> Finding:
+    items = _items(table, pairs)
+    severity: Severity = "warning" if len(items) > _HARMLESS_SHARE * len(table) else "info"
+    groups, images = _extent(pairs)
     message = (
-        f"{counted(len(items), 'pair')} within a split: {what}, such as {_named(items[0])}; they "
-        "count double and make intervals too narrow: keep one of each"
+        f"{counted(groups, 'group')} of {images} images within a split: {what}, such as "
+        f"{_named(items[0])}; they count double and make intervals too narrow: keep one of each"
     )
-    return Finding.of(check, severity, message, items)
+    return Finding(check, severity, groups, message, items[:ITEMS])
+
+
+def _extent(pairs: pd.DataFrame) -> tuple[int, int]:
+    """How many groups of the same picture the pairs join, and how many images are in them."""
+    rows, places = np.unique(pairs[["a", "b"]].to_numpy(np.int64), return_inverse=True)
+    first, second = places.reshape(-1, 2).T
+    links = coo_array((np.ones(len(pairs)), (first, second)), shape=(len(rows), len(rows)))
+    return int(connected_components(links, directed=False)[0]), len(rows)
 
 
 def _conflicting(items: list[dict[str, Any]]) -> Finding:
@@ -101,8 +116,8 @@ def _patient_overlap(table: pd.DataFrame) -> list[Finding]:
     ]
     message = (
         f"{counted(len(items), 'patient')} in more than one split, such as {items[0]['patient']} "
-        f"in {' and '.join(items[0]['splits'])}; results there are too good: cut by patient, with "
-        "data.split=holdout, or mend the patient ids"
+        f"in {' and '.join(items[0]['splits'])}; results there are too good: cut anew by "
+        "patient, with data.split=file, or mend the patient ids"
     )
     return [Finding.of("patient_overlap", "fatal", message, items)]
 

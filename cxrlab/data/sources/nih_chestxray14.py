@@ -135,9 +135,10 @@ def _official_split(root: Path, names: pd.Series) -> pd.Series:
             "one is drawn by patient; results do not compare with published ones; add the lists"
         )
         return splits
-    for split, file in _LISTS.items():
-        splits[names.isin((root / file).read_text().split())] = split
-    return splits
+    listed = {
+        name: split for split, file in _LISTS.items() for name in (root / file).read_text().split()
+    }
+    return pd.Series([listed.get(name, UNASSIGNED) for name in names], index=names.index)
 
 
 def _findings(labels: pd.Series, root: Path) -> dict[str, NDArray[np.float32]]:

@@ -212,7 +212,8 @@ def test_items_are_cut_but_counted() -> None:
     found = {(f.check, f.severity): f for f in audit(prepared(_SOUND, images)).findings}
     leak = found["near_duplicates", "fatal"]
     assert len(leak.items) == 100
-    assert leak.count == int((_SOUND["split"] != _SOUND["split"][0]).sum())
+    elsewhere = int((_SOUND["split"] != _SOUND["split"][0]).sum())
+    assert f"1 group of {elsewhere + 1} images" in leak.message
 
 
 def _multilabel() -> tuple[pd.DataFrame, Task]:
@@ -311,3 +312,12 @@ def test_a_label_with_brackets_is_no_markup() -> None:
     print_audit(audit(prepared(sound_table(80, task), task=task)), Console(file=stream, width=200))
     assert "[bold]" in stream.getvalue()
     assert "[/red]" in stream.getvalue()
+
+
+def test_duplicates_are_counted_in_groups_not_in_pairs() -> None:
+    images = _SOUND_DATA.thumbs.copy()
+    images[_TRAIN[:3]] = images[_TRAIN[0]]
+    images[_TRAIN[4:6]] = images[_TRAIN[4]]
+    found = {f.check: f for f in audit(prepared(_SOUND, images)).findings}
+    assert found["near_duplicates"].count == 2
+    assert "2 groups of 5 images" in found["near_duplicates"].message
