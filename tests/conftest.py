@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import Config
+from cxrlab.config.schema import AuditConfig, Config
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
@@ -39,11 +39,11 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_folder: Pat
     monkeypatch.chdir(tmp_path)
 
 
-def compose_config(*overrides: str) -> Config:
+def compose_config(*overrides: str, command: str = "train") -> Config | AuditConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        raw = hydra_compose("train", list(overrides), return_hydra_config=False)
-    return validate(raw, Config)
+        raw = hydra_compose(command, list(overrides), return_hydra_config=False)
+    return validate(raw, AuditConfig if command == "audit" else Config)
 
 
 @pytest.fixture

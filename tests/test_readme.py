@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import Config
+from cxrlab.config.schema import AuditConfig, Config
 
 ROOT = conf_dir().parent
 TEXT = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^python -m cxrlab\.train(.*)$", TEXT, flags=re.MULTILINE)
+DOCS = "\n".join(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))
+COMMANDS = re.findall(r"^python -m cxrlab\.(train|audit)(.*)$", TEXT + DOCS, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_every_train_command_is_a_valid_configuration(line: str, compose) -> None:
+@pytest.mark.parametrize(("command", "line"), COMMANDS)
+def test_every_command_is_a_valid_configuration(command: str, line: str, compose) -> None:
     overrides = [o for o in shlex.split(line) if "=" in o]
-    assert isinstance(compose(*overrides), Config)
+    config = compose(*overrides, command=command)
+    assert isinstance(config, AuditConfig if command == "audit" else Config)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))

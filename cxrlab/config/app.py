@@ -105,7 +105,10 @@ def _explain(error: Exception, schema: str) -> str:
         options = [o for o in error.options or [] if o != "base"]
         return f"{group}={choice}: no such choice; {nearest(choice, options)}"
     if isinstance(error, OverrideParseException):
-        return f"can't read the override {error.override!r}: write key=value or group=choice"
+        return (
+            f"can't read the override {error.override!r}: write key=value or group=choice, and "
+            "quote a value with brackets, commas and the like: 'key=\"value\"'"
+        )
     if found := re.search(
         r"Could not (?:override|append to|delete from config\.?) '?([\w.@/]+)'?", text
     ):

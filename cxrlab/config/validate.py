@@ -151,6 +151,8 @@ def _check_together(config: Config) -> None:
             f"model.weights=phantom: only {PHANTOM_BACKBONE} has bundled weights, not "
             f"{model.backbone}; nearest valid: model.weights=auto"
         )
+    if config.data.split_file and not Path(config.data.split_file).expanduser().is_file():
+        raise UserError(f"data.split_file={config.data.split_file}: no such file; give its path")
     if config.explanation.max_steps < config.explanation.steps:
         raise UserError(
             f"explanation.max_steps={config.explanation.max_steps}: below explanation.steps; "

@@ -6,7 +6,7 @@ local contrast. With everything off it is a plain resize.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -92,8 +92,7 @@ def _reduced(gray: Gray) -> Gray:
     height, width = (side // factor for side in gray.shape)
     top, left = (side % factor // 2 for side in gray.shape)
     inside = gray[top : top + height * factor, left : left + width * factor]
-    small = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
-    return small.astype(gray.dtype, copy=False)
+    return cast("Gray", cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 # Command line -> words that its single line on stderr must hold: the key, the value, the remedy.
+SMALL = "data.images=20 data.image_size=16"  # phantoms that are drawn at once
 WRONG = {
     # unknown keys
     "optimizer.lrr=1": ["optimizer.lrr", "did you mean 'optimizer.lr'"],
@@ -56,9 +57,9 @@ WRONG = {
     "data.split=file": ["split=file", "data.split_file=PATH"],
     "data.split=site": ["split=site", "data.site=NAME"],
     "data.split=official data.folds=5 data.fold=0": ["split=official", "split=auto"],
-    "data.split=official": ["data.split=official", "phantom", "data.split=auto"],
+    f"data.split=official {SMALL}": ["data.split=official", "phantom", "data.split=auto"],
     "data.split=file data.split_file=/no/such.csv": ["data.split_file=/no/such.csv"],
-    "data.split=site data.site=X": ["data.site_column=site", "pattern"],
+    f"data.split=site data.site=X {SMALL}": ["data.site_column=site", "pattern"],
     "data.preprocess.percentiles=[99,1]": ["data.preprocess.percentiles", "range"],
     "data.preprocess.resize=crop": ["data.preprocess.resize=crop", "stretch, letterbox"],
     "data.preprocess.clahe=0": ["data.preprocess.clahe=0", "greater than 0"],

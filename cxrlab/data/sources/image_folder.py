@@ -39,7 +39,7 @@ def _patients(root: Path, paths: pd.Series, pattern: str | None) -> pd.Series:
     if pattern is None:
         warn(
             f"{root}: patients are not known, so every image counts as its own patient and images "
-            "of one patient may train and test unseen; give data.patient='^([^_]+)_'"
+            "of one patient may train and test unseen; give 'data.patient=\"^([^_]+)_\"'"
         )
         return paths
     compiled = re.compile(pattern)
