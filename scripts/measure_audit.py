@@ -33,7 +33,7 @@ from cxrlab.data.sources import load_manifest
 Image = NDArray[np.uint8]
 
 PLANTED = 400
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.95)
+STRENGTHS = (0.0, 0.95, 0.75, 0.5, 0.25)
 
 
 def _jpeg(image: Image, quality: int) -> bytes:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from cxrlab.config.datasets import Preprocess
+from cxrlab.cores import cores
 from cxrlab.data.images import DECODER, Decoded, UnreadableImageError, decode, read_file
 from cxrlab.data.store import Listed, PixelStore
 from cxrlab.errors import UserError, warn
@@ -82,11 +83,6 @@ def open_cache(
         return _open(root, paths, size, preprocess, target)
     except OSError as error:
         raise _storage_error(error, target.parent, len(paths) * size * size) from error
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(size: int, preprocess: Preprocess) -> str:

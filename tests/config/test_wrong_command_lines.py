@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-# Command line -> words that its single line on stderr must hold: the key, the value, the remedy.
 SMALL = "data.images=20 data.image_size=16"  # phantoms that are drawn at once
+
+# Command line -> words that its single line on stderr must hold: the key, the value, the remedy.
 WRONG = {
     # unknown keys
     "optimizer.lrr=1": ["optimizer.lrr", "did you mean 'optimizer.lr'"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from cxrlab.config.paths import cache_dir
+from cxrlab.cores import cores
 from cxrlab.errors import UserError
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """The results of `work` in the items' order, on all cores, a few items at a time."""
     pending = iter(items)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         while chunk := list(islice(pending, _CHUNK)):
             yield from pool.map(work, chunk)
 

@@ -13,7 +13,6 @@ Licence: Apache-2.0, as the package.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlab.config.datasets import PhantomData
+from cxrlab.cores import cores
 from cxrlab.data.manifest import UNASSIGNED, Manifest
 from cxrlab.data.phantom.cohort import Case, cohort, draw_case
 from cxrlab.data.sources.generated import generated, key_of, write_png
@@ -76,7 +76,7 @@ def _draw(config: PhantomData, folder: Path) -> None:
     ]
     for name in ("images", "masks"):
         (folder / name).mkdir()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         sizes, folders = [config.image_size] * len(cases), [folder] * len(cases)
         drawn = pool.map(_write, cases, sizes, folders, chunksize=8)
         rows = list(track(drawn, total=len(cases), what="drawing phantoms"))
