@@ -9,7 +9,7 @@ from cxrlab.config.app import command
 
 if TYPE_CHECKING:
     from cxrlab.config.schema import Config
-    from cxrlab.data.manifest import Manifest
+    from cxrlab.data.prepare import PreparedData
     from cxrlab.training.session import Session
 
 _log = logging.getLogger("cxrlab")
@@ -18,20 +18,21 @@ _log = logging.getLogger("cxrlab")
 @command("train", schema="Config")
 def main(config: Config) -> None:
     """Refuse what is wrong with the data before anything heavy is imported, then train."""
+    from cxrlab.data.prepare import prepare
     from cxrlab.data.sources import load_manifest
     from cxrlab.training.session import open_session
 
     session = open_session(config)
-    manifest = load_manifest(session.config.data)
-    print(f"run: {train(session, manifest)}")
+    data = prepare(load_manifest(session.config.data), session.config.data)
+    print(f"run: {train(session, data)}")
 
 
-def train(session: Session, manifest: Manifest) -> str:
+def train(session: Session, data: PreparedData) -> str:
     """The whole story of a run.
 
     Args:
         session: configuration, folder, and the run to go on with, if any.
-        manifest: the dataset.
+        data: the dataset, decoded and split.
 
     Returns:
         The MLflow run id, or the run's folder without MLflow.
@@ -41,7 +42,6 @@ def train(session: Session, manifest: Manifest) -> str:
     from cxrlab.config.paths import cache_dir
     from cxrlab.data.audit.gate import heed
     from cxrlab.data.audit.run import audit_cached
-    from cxrlab.data.prepare import prepare
     from cxrlab.evaluation import stage
     from cxrlab.evaluation.summary import print_results
     from cxrlab.explanation.stage import explain_gallery, explanation_panel
@@ -53,11 +53,11 @@ def train(session: Session, manifest: Manifest) -> str:
 
     config = session.config
     store = record.open_configured_store(config.tracking)
-    data = record.with_hashed_patients(prepare(manifest, config.data), config.tracking, store)
+    data = record.with_hashed_patients(data, config.tracking, store)
     audit = audit_cached(data, cache_dir(config.data.cache))
     heed(audit, config.audit)
     hardware = choose_hardware(config.trainer)
-    _log.info("%s\n%s", manifest.name, data.manifest.counts().to_string(index=False))
+    _log.info("%s\n%s", data.manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
     pl.seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)

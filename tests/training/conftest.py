@@ -10,6 +10,7 @@ import pytest
 from helpers.replica import write_chest_xray
 
 from cxrlab.config.schema import Config
+from cxrlab.data.prepare import prepare
 from cxrlab.data.sources import load_manifest
 from cxrlab.train import train
 from cxrlab.training.session import Session
@@ -38,7 +39,7 @@ def run_training(tmp_path: Path, tiny_compose, replica: Path) -> Callable[..., T
         output = tmp_path / name
         output.mkdir(exist_ok=True)
         session = Session(config, output, tuple(overrides), "python -m cxrlab.train", run_id=run_id)
-        found = train(session, load_manifest(config.data))
+        found = train(session, prepare(load_manifest(config.data), config.data))
         return Trained(output, found, config)
 
     return run
