@@ -82,7 +82,7 @@ def open_cache(
         target.mkdir(parents=True, exist_ok=True)
         return _open(root, paths, size, preprocess, target)
     except OSError as error:
-        raise _storage_error(error, target.parent, len(paths) * size * size) from error
+        raise storage_error(error, target.parent, len(paths) * size * size) from error
 
 
 def _key(size: int, preprocess: Preprocess) -> str:
@@ -176,11 +176,18 @@ def _view(paths: Sequence[str], found: dict[str, Listed], store: PixelStore) -> 
     return ImageCache(pixels, thumbs, rows, facts.drop(columns="crc"), bad, store.folder)
 
 
-def _storage_error(error: OSError, folder: Path, needed: int) -> UserError:
+def storage_error(error: OSError, folder: Path, needed: int) -> UserError:
+    """One line for a folder of caches that can't be written, or has no room.
+
+    Args:
+        error: what the system said.
+        folder: where it said so.
+        needed: bytes that were to be written there.
+    """
     remedy = "name another folder with data.cache=PATH or CXRLAB_CACHE"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
-            f"{folder}: the disk is full, the decoded images need {needed / 1e6:.0f} MB; "
+            f"{folder}: the disk is full, {needed / 1e6:.0f} MB are needed; "
             f"free some space or {remedy}"
         )
     return UserError(f"{folder}: can't write the image cache ({error.strerror}); {remedy}")

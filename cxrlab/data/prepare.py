@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxrlab.config.datasets import DataBase
 from cxrlab.config.paths import cache_dir
-from cxrlab.data.cache import ImageCache, open_cache
+from cxrlab.data.cache import ImageCache, open_cache, storage_error
 from cxrlab.data.duplicates import DETECTOR, find_duplicates
 from cxrlab.data.groups import group_images
 from cxrlab.data.manifest import Manifest, data_fingerprint
@@ -102,7 +102,11 @@ def _duplicates(cache: ImageCache, readable: NDArray[np.int64], folder: Path) ->
         found = pd.read_csv(file)
     else:
         found = find_duplicates(digests, cache.thumbs, cache.rows[readable])
-        write_atomically(file, found.to_csv(index=False))
+        text = found.to_csv(index=False)
+        try:
+            write_atomically(file, text)
+        except OSError as error:
+            raise storage_error(error, file.parent, len(text)) from error
     places = found[["a", "b"]].to_numpy(np.int64)
     return found.assign(a=readable[places[:, 0]], b=readable[places[:, 1]])
 

@@ -12,6 +12,7 @@ from cxrlab.data.audit.balance import check_balance, summarise
 from cxrlab.data.audit.files import check_files
 from cxrlab.data.audit.findings import SEVERITIES, Audit
 from cxrlab.data.audit.leakage import check_leakage
+from cxrlab.data.cache import storage_error
 from cxrlab.data.prepare import PreparedData
 from cxrlab.files import write_atomically
 
@@ -41,13 +42,17 @@ def audit_cached(data: PreparedData, folder: Path) -> Audit:
         folder: where decoded images are cached; audits lie in `audit/` there.
 
     Raises:
-        OSError: the folder can't be written.
+        UserError: the folder can't be written.
     """
     file = folder / "audit" / f"{_key(data)}.json"
     if file.is_file():
         return Audit.from_json(json.loads(file.read_text(encoding="utf-8")))
     found = audit(data)
-    write_atomically(file, json.dumps(found.to_json(), indent=1))
+    text = json.dumps(found.to_json(), indent=1)
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise storage_error(error, file.parent, len(text)) from error
     return found
 
 
