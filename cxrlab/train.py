@@ -39,6 +39,7 @@ def train(session: Session, data: PreparedData) -> str:
     """
     import pytorch_lightning as pl
 
+    from cxrlab.allocator import keep_freed_memory
     from cxrlab.config.paths import cache_dir
     from cxrlab.data.audit.gate import heed
     from cxrlab.data.audit.run import audit_cached
@@ -57,6 +58,7 @@ def train(session: Session, data: PreparedData) -> str:
     audit = audit_cached(data, cache_dir(config.data.cache))
     heed(audit, config.audit)
     hardware = choose_hardware(config.trainer)
+    keep_freed_memory()
     _log.info("%s\n%s", data.manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
     pl.seed_everything(config.seed, verbose=False)
