@@ -6,10 +6,9 @@ import ctypes
 import platform
 
 # From <malloc.h>; the values are part of glibc's binary interface.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _LARGEST = 2**31 - 1  # mallopt takes an int
 _MAPPED_FROM = 2**30  # bytes; below it, blocks come from the heap and stay there
-_GROWTH = 2**28  # bytes the heap grows by
 
 
 def keep_freed_memory() -> bool:
@@ -29,4 +28,4 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     # Older releases refuse thresholds over 32 MB; then no block is mapped at all.
     is_set = mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM) or mallopt(_M_MMAP_MAX, 0)
-    return bool(is_set and mallopt(_M_TRIM_THRESHOLD, _LARGEST) and mallopt(_M_TOP_PAD, _GROWTH))
+    return bool(is_set and mallopt(_M_TRIM_THRESHOLD, _LARGEST))

@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 @contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """A bar on stderr; calling what is yielded moves it by one of `total`."""
+def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; what is yielded takes how many more of `total` are done."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -26,7 +26,7 @@ def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda count: bar.advance(task, count)
 
 
 def track(items: Iterable[T], *, total: int, what: str) -> Iterator[T]:
@@ -34,4 +34,4 @@ def track(items: Iterable[T], *, total: int, what: str) -> Iterator[T]:
     with progress(total, what) as advance:
         for item in items:
             yield item
-            advance()
+            advance(1)

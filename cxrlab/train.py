@@ -46,6 +46,7 @@ def train(session: Session, data: PreparedData) -> str:
     from cxrlab.evaluation import stage
     from cxrlab.evaluation.summary import print_results
     from cxrlab.explanation.stage import explain_gallery, explanation_panel
+    from cxrlab.garbage import collect_as_usual
     from cxrlab.tracking import record
     from cxrlab.training.build import build_classifier, build_datamodule
     from cxrlab.training.fit import fit
@@ -64,9 +65,10 @@ def train(session: Session, data: PreparedData) -> str:
     pl.seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)
     with record.open_run(session, store, data, hardware.description, weights) as run:
-        batches = build_datamodule(config, data)
+        batches = build_datamodule(config, data, classifier, hardware.device)
         record.write_inputs(run, session, batches, audit)
         panel = explanation_panel(config.explanation, batches, run)
+        collect_as_usual()
         fit(config, classifier, batches, run, hardware, panel)
         splits = {"val": batches.val_dataloader()}
         if config.evaluation.test:

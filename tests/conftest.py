@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose as hydra_compose
@@ -16,10 +17,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import AuditConfig, Config
+from cxrlab.config.schema import AuditConfig, Config, PredictConfig
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
+SCHEMAS = {"train": Config, "audit": AuditConfig, "predict": PredictConfig}
 
 # A busy machine must not fail a test that is right.
 settings.register_profile("cxrlab", deadline=None)
@@ -39,11 +41,11 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_folder: Pat
     monkeypatch.chdir(tmp_path)
 
 
-def compose_config(*overrides: str, command: str = "train") -> Config | AuditConfig:
+def compose_config(*overrides: str, command: str = "train") -> Any:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         raw = hydra_compose(command, list(overrides), return_hydra_config=False)
-    return validate(raw, AuditConfig if command == "audit" else Config)
+    return validate(raw, SCHEMAS[command])
 
 
 @pytest.fixture

@@ -8,20 +8,28 @@ from pathlib import Path
 
 import pytest
 
+from cxrlab.config import schema
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import AuditConfig, Config
 
 ROOT = conf_dir().parent
 TEXT = (ROOT / "README.md").read_text()
 DOCS = "\n".join(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))
-COMMANDS = re.findall(r"^python -m cxrlab\.(train|audit)(.*)$", TEXT + DOCS, flags=re.MULTILINE)
+COMMANDS = re.findall(
+    r"^python -m cxrlab\.(train|audit|predict)(.*)$", TEXT + DOCS, flags=re.MULTILINE
+)
 
 
 @pytest.mark.parametrize(("command", "line"), COMMANDS)
 def test_every_command_is_a_valid_configuration(command: str, line: str, compose) -> None:
-    overrides = [o for o in shlex.split(line) if "=" in o]
+    schemas = {
+        "train": schema.Config,
+        "audit": schema.AuditConfig,
+        "predict": schema.PredictConfig,
+    }
+    # Of a sweep the first trial stands for all.
+    overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", o) for o in shlex.split(line) if "=" in o]
     config = compose(*overrides, command=command)
-    assert isinstance(config, AuditConfig if command == "audit" else Config)
+    assert type(config) is schemas[command]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cxrlab.config.section import Fraction, OpenFraction, Positive, Section
+from cxrlab.config.section import Fraction, OpenFraction, Positive, Section, Side
 
 
 class Preprocess(Section):
@@ -36,7 +36,7 @@ class DataBase(Section):
     """What every dataset can be asked for."""
 
     name: str = Field(description="which source")
-    image_size: int = Field(ge=16, le=2048, description="side of the square input, pixels")
+    image_size: Side = Field(description="side of the square input, pixels")
     preprocess: Preprocess
     batch_size: Positive = Field(description="images a training step")
     split: Literal["auto", "official", "file", "site"] = Field(

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from cxrlab.config.datasets import DataConfig
-from cxrlab.config.section import Fraction, NonNegative, OpenFraction, Positive, Section
-from cxrlab.evaluation.threshold import parse_rule
+from cxrlab.config.rule import parse_rule
+from cxrlab.config.section import Fraction, NonNegative, OpenFraction, Positive, Section, Side
 
 
 class AugmentationConfig(Section):
@@ -56,7 +56,11 @@ class ModelConfig(Section):
     hidden: int | None = Field(ge=1, description="width of the dense layer; null: none")
     dropout: float = Field(ge=0, lt=1, description="dropout before the last layer")
     drop_path: float = Field(ge=0, lt=1, description="stochastic depth in the backbone")
-    freeze_backbone: bool = Field(description="train the head alone")
+    freeze_backbone: bool = Field(description="train the head alone, on features made once")
+    feature_views: Positive = Field(
+        description="views of a training image whose features a frozen backbone makes: 1: the "
+        "image; the others are augmented"
+    )
     freeze_stages: int = Field(ge=0, description="stages that stay fixed, counted from the stem")
     standardise: bool = Field(description="bring each image to one mean and spread first")
 
@@ -98,6 +102,12 @@ class TrainerConfig(Section):
         description="auto: bf16-mixed where the hardware multiplies it, else 32-true"
     )
     channels_last: bool = Field(description="memory format of the convolutions")
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None = Field(
+        description="mode of torch.compile for the backbone; null: not compiled"
+    )
+    progressive: tuple[tuple[OpenFraction, Side], ...] = Field(
+        description="training sizes: up to this share of all steps, this side in pixels"
+    )
     max_epochs: Positive = Field(description="passes over the training images")
     gradient_clip: float | None = Field(gt=0, description="greatest norm of the gradient")
     accumulate: Positive = Field(description="batches a step of the optimizer")
@@ -109,6 +119,14 @@ class TrainerConfig(Section):
     profiler: Literal["simple", "advanced"] | None = Field(description="Lightning's profiler")
     progress_bar: bool = Field(description="draw a progress bar")
     deterministic: bool = Field(description="same seed, same machine, same numbers")
+
+    @field_validator("progressive")
+    @classmethod
+    def _rising(cls, value: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+        shares = [share for share, _ in value]
+        if shares != sorted(set(shares)):
+            raise ValueError(f"{[list(pair) for pair in value]}: the shares must rise")
+        return value
 
 
 class EvaluationConfig(Section):
@@ -185,3 +203,19 @@ class UiConfig(Section):
     host: str = Field(min_length=1, description="address to listen on")
     port: int = Field(ge=1, le=65535, description="port to listen on")
     tracking: TrackingConfig
+
+
+class PredictConfig(Section):
+    """From image files to a table of probabilities and decisions."""
+
+    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
+    input: str = Field(description="image file, folder or glob")
+    output: str | None = Field(description="CSV file; null: predictions.csv in the run folder")
+    tracking: TrackingConfig
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _named(cls, value: str | None) -> str:
+        if not value:
+            raise ValueError("names no images; give input=PATH of a file, a folder or a glob")
+        return value

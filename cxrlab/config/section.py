@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Side = Annotated[int, Field(ge=16, le=2048)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
 

@@ -158,3 +158,24 @@ def _check_together(config: Config) -> None:
             f"explanation.max_steps={config.explanation.max_steps}: below explanation.steps; "
             f"nearest valid: explanation.max_steps={config.explanation.steps}"
         )
+    _check_frozen(config)
+
+
+def _check_frozen(config: Config) -> None:
+    """Refuse what a frozen backbone, or one that is not, leaves without effect."""
+    views = config.model.feature_views
+    if views > 1 and not config.model.freeze_backbone:
+        raise UserError(
+            f"model.feature_views={views}: only a frozen backbone has views; "
+            "add model.freeze_backbone=true, or take model.feature_views=1"
+        )
+    if views > 1 and config.augmentation.name == "none":
+        raise UserError(
+            f"model.feature_views={views}: with augmentation=none all views are the same; "
+            "take model.feature_views=1, or augmentation=standard"
+        )
+    if config.model.freeze_backbone and config.trainer.progressive:
+        raise UserError(
+            "trainer.progressive: a frozen backbone makes its features once, at one size; "
+            "take trainer.progressive=[], or model.freeze_backbone=false"
+        )

@@ -1,28 +1,35 @@
-"""Whole batches straight from the memory map: no workers, no copies an image."""
+"""Whole batches, gathered by index: no workers, no copies an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxrlab.data.ahead import ahead
+from cxrlab.data.banks import Bank
+
+_AHEAD = 2  # batches
+
 
 class Batch(TypedDict):
-    """Images and what is known of them.
+    """Images, or their features, and what is known of them.
 
     Attributes:
         image: (B, 1, H, W); uint8 as loaded, float32 in [0, 1] once on the device.
+        features: (B, F) float32, in place of the images where the backbone is frozen.
         target: (B,) int64 class index; (B, K) float32 findings, NaN where unknown.
         index: (B,) int64 row in the split.
         seed: what the random changes of this batch are drawn from; None for no changes.
     """
 
-    image: Tensor
+    image: NotRequired[Tensor]
+    features: NotRequired[Tensor]
     target: Tensor
     index: Tensor
     seed: int | None
@@ -40,7 +47,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        bank: Bank,
         rows: NDArray[np.int64],
         targets: NDArray[np.int64] | NDArray[np.float32],
         batch_size: int,
@@ -50,14 +57,16 @@ class BatchLoader:
         """Set up the loader.
 
         Args:
-            pixels: (M, H, W) uint8, possibly memory-mapped.
-            rows: (N,) which rows of `pixels` belong to the split.
-            targets: (N,) class indices, or (N, K) findings.
+            bank: inputs of the whole manifest.
+            rows: (N,) which rows of the manifest belong to the split.
+            targets: (N,) class indices, or (N, K) findings, of those rows.
             batch_size: images a batch.
             seed: shuffle, and drop what is left of the last batch, in the order this draws;
                 None keeps the order and every image.
         """
-        self._pixels, self._rows, self._targets = pixels, rows, targets
+        self._bank = bank
+        self._rows = torch.from_numpy(rows).to(bank.device)
+        self._targets = torch.from_numpy(targets).to(bank.device)
         self._seed = seed
         self.batch_size = min(batch_size, len(rows))
         self.epoch = 0
@@ -68,11 +77,7 @@ class BatchLoader:
         return whole + (1 if rest and self._seed is None else 0)
 
     def __iter__(self) -> Iterator[Batch]:
-        start, self._resume = self._resume, 0
-        order = self._order()
-        for batch in range(start, len(self)):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield self._gather(chosen, batch)
+        return ahead(self._batches(), _AHEAD) if self._bank.prefetch else self._batches()
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
@@ -91,21 +96,28 @@ class BatchLoader:
         """Begin the next pass where an interrupted one stopped."""
         self._resume = state["done"]
 
+    def _batches(self) -> Iterator[Batch]:
+        start, self._resume = self._resume, 0
+        # The order goes to the device once an epoch, so that no step waits for a transfer.
+        order = torch.from_numpy(self._order()).to(self._bank.device)
+        for batch in range(start, len(self)):
+            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            inputs = self._bank.gather(self._rows[index], self.epoch)
+            made: Batch = {
+                "target": self._targets[index],
+                "index": index,
+                "seed": self._batch_seed(batch),
+            }
+            made[self._bank.key] = inputs
+            yield made
+
     def _order(self) -> NDArray[np.int64]:
         if self._seed is None:
             return np.arange(len(self._rows))
-        return np.random.default_rng([self._seed, self.epoch]).permutation(len(self._rows))
-
-    def _gather(self, index: NDArray[np.int64], batch: int) -> Batch:
+        order = np.random.default_rng([self._seed, self.epoch]).permutation(len(self._rows))
+        batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
         # Ascending reads are kinder to a disk when the map is larger than memory.
-        index = np.sort(index)
-        images = torch.from_numpy(self._pixels[self._rows[index]]).unsqueeze(1)
-        return {
-            "image": images,
-            "target": torch.from_numpy(self._targets[index]),
-            "index": torch.from_numpy(index),
-            "seed": self._batch_seed(batch),
-        }
+        return np.sort(batches, axis=1).ravel()
 
     def _batch_seed(self, batch: int) -> int | None:
         if self._seed is None:

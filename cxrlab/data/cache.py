@@ -77,7 +77,7 @@ def open_cache(
     Raises:
         UserError: the folder can't be written or the disk is full.
     """
-    target = folder / "images" / _key(size, preprocess)
+    target = folder / "images" / decoding_key(size, preprocess)
     try:
         target.mkdir(parents=True, exist_ok=True)
         return _open(root, paths, size, preprocess, target)
@@ -85,7 +85,8 @@ def open_cache(
         raise storage_error(error, target.parent, len(paths) * size * size) from error
 
 
-def _key(size: int, preprocess: Preprocess) -> str:
+def decoding_key(size: int, preprocess: Preprocess) -> str:
+    """Names a way of making a square of an image: decoder, preprocessing and size."""
     way = f"{DECODER}|{size}|{preprocess.model_dump_json()}"
     return hashlib.sha256(way.encode()).hexdigest()[:16]
 
@@ -154,7 +155,7 @@ def _decode(
             listed: dict[str, Listed] = {}
             results = pool.map(read, [path for path, _ in chunk])
             for (path, stat), result in zip(chunk, results, strict=True):
-                advance()
+                advance(1)
                 if isinstance(result, UnreadableImageError):
                     listed[path] = Listed(stat, digest="", reason=str(result))
                     continue

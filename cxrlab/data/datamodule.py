@@ -8,18 +8,28 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from cxrlab.data.banks import Bank
 from cxrlab.data.batches import Batch, BatchLoader
 from cxrlab.data.prepare import PreparedData
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """The three splits of a dataset whose images are decoded."""
+    """The three splits of a dataset whose images are decoded.
+
+    Attributes:
+        data: the images and their manifest.
+        train_loader: shuffled batches, one object for all epochs.
+        training_size: side in pixels that training images are brought to; None: as stored.
+    """
 
     def __init__(
         self,
         data: PreparedData,
         *,
+        train_bank: Bank,
+        eval_bank: Bank,
         batch_size: int,
         eval_batch_size: int,
         seed: int,
@@ -29,6 +39,8 @@ class ImageDataModule(pl.LightningDataModule):
 
         Args:
             data: the decoded images and their manifest.
+            train_bank: what the model is trained on: the manifest's images, or their features.
+            eval_bank: the same for validation and test.
             batch_size: images a training step.
             eval_batch_size: images a forward pass in validation and test.
             seed: of the training order and augmentation.
@@ -36,9 +48,10 @@ class ImageDataModule(pl.LightningDataModule):
         """
         super().__init__()
         self.data = data
+        self.training_size: int | None = None
         self._augment = augment
-        self.train_loader = self._loader("train", batch_size, seed)
-        self._eval_batch_size = eval_batch_size
+        self._eval_bank, self._eval_batch_size = eval_bank, eval_batch_size
+        self.train_loader = self._loader("train", train_bank, batch_size, seed)
 
     def images(self, split: str) -> NDArray[np.uint8]:
         """(N, H, W) uint8 of one split, copied out of the memory map."""
@@ -50,24 +63,28 @@ class ImageDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         """The validation images in the manifest's order."""
-        return self._loader("val", self._eval_batch_size)
+        return self._loader("val", self._eval_bank, self._eval_batch_size)
 
     def test_dataloader(self) -> BatchLoader:
         """The test images in the manifest's order."""
-        return self._loader("test", self._eval_batch_size)
+        return self._loader("test", self._eval_bank, self._eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make the images float32 in [0, 1] and, where the batch has a seed, change them."""
+        """Make images float32 in [0, 1] and, where the batch has a seed, resize and change them."""
+        if "image" not in batch:
+            return batch
         images = to_unit(batch["image"])
         if batch["seed"] is not None:
-            images = self._augment(images, batch["seed"])
+            images = self._augment(resized(images, self.training_size), batch["seed"])
         return {**batch, "image": images}
 
-    def _loader(self, split: str, batch_size: int, seed: int | None = None) -> BatchLoader:
+    def _loader(
+        self, split: str, bank: Bank, batch_size: int, seed: int | None = None
+    ) -> BatchLoader:
         inside = self._in(split)
         manifest = self.data.manifest
         targets = manifest.task.targets(manifest.table)[inside]
-        return BatchLoader(self.data.pixels, self.data.rows[inside], targets, batch_size, seed=seed)
+        return BatchLoader(bank, inside, targets, batch_size, seed=seed)
 
     def _in(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.data.manifest.table["split"].to_numpy() == split)
@@ -76,3 +93,10 @@ class ImageDataModule(pl.LightningDataModule):
 def to_unit(images: Tensor) -> Tensor:
     """uint8 images as float32 in [0, 1]."""
     return images.float().div_(255)
+
+
+def resized(images: Tensor, size: int | None) -> Tensor:
+    """Bring images (B, 1, H, W) float32 in [0, 1] to another side, smoothed against aliasing."""
+    if size is None or size == images.shape[-1]:
+        return images
+    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

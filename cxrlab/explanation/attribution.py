@@ -20,7 +20,7 @@ class Attribution:
         completeness_error: float64 (B,), distance of the sum of a map from the difference in
             output, relative to that difference; infinite where the map is not finite, NaN for
             methods whose maps need not sum to it.
-        steps: int64 (B,), points of the integral that the final map took.
+        steps: int64 (B,), intervals of the integral that the final map took.
         output: float64 (B,), the explained logit.
         baseline_output: float64 (B,), the same logit for the baseline image.
         method: name of the method.
@@ -50,12 +50,13 @@ class AttributionMethod(Protocol):
         ...
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        self, network: nn.Module, images: Tensor, targets: Tensor | None = None
     ) -> Attribution:
         """Explain one logit an image.
 
         Args:
-            model: maps (B, 1, H, W) in [0, 1] to logits (B,), or (B, K) for K classes or findings.
+            network: maps (B, 1, H, W) in [0, 1] to logits (B,), or (B, K) for K classes or
+                findings; frozen, as `inference_network` makes it, and not changed.
             images: float32 (B, 1, H, W) in [0, 1], on any device.
             targets: int64 (B,), the class or finding to explain; without it the one of the
                 highest logit. A binary model has a single logit, that of the positive class,

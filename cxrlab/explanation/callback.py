@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from cxrlab.explanation import captions, figures, quality
+from cxrlab.explanation import captions, figures, maps, quality
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.gallery import FOLDER
-from cxrlab.explanation.maps import ColourScale
+from cxrlab.model.classifier import Classifier
+from cxrlab.model.inference import inference_network
 from cxrlab.task import Task
 
 
@@ -95,25 +97,26 @@ class ExplanationPanel(pl.Callback):
         self._drawn_epoch = epoch
         start = time.perf_counter()
         with isolate_rng():
-            targets = torch.from_numpy(self._explained)
-            attribution = self._method(pl_module, self._inputs, targets)
-        cases = self._cases(attribution)
-        scale = ColourScale.of(attribution.maps, self._sigma)
+            network = inference_network(cast("Classifier", pl_module))
+            attribution = self._method(network, self._inputs, torch.from_numpy(self._explained))
+        strips, scale = maps.paint(self._images, attribution.maps, self._sigma)
+        cases = self._cases(attribution, strips)
         figure = figures.draw_panel(cases, epoch + 1, scale, attribution.method)
         self._folder.mkdir(parents=True, exist_ok=True)
         # MLflow's slider begins at step 0 and shows nothing where no image has that step.
         drawn = len(list(self._folder.glob("panel_epoch_*.png")))
         figure.savefig(self._folder / f"panel_epoch_{epoch + 1:03d}.png")
         for number, (case, path) in enumerate(zip(cases, self._paths, strict=True)):
-            self._log_image(case.strip(scale), _image_key(number, path), drawn)
+            self._log_image(case.strip, _image_key(number, path), drawn)
         seconds = {"explanation/panel_seconds": time.perf_counter() - start}
         self._log_metrics(seconds, trainer.global_step)
 
-    def _cases(self, attribution: Attribution) -> list[figures.Case]:
+    def _cases(
+        self, attribution: Attribution, strips: Sequence[NDArray[np.uint8]]
+    ) -> list[figures.Case]:
         return [
             figures.Case(
-                image=self._images[number],
-                attribution=attribution.maps[number],
+                strip=strips[number],
                 name=PurePosixPath(path).name,
                 facts=self._facts(number, float(attribution.output[number])),
                 completeness_error=float(attribution.completeness_error[number]),

@@ -32,8 +32,7 @@ class Case:
     """One explained image.
 
     Attributes:
-        image: uint8 (H, W).
-        attribution: float32 (H, W), signed.
+        strip: uint8 (H, 3 W, 3), image, signed map and overlay side by side, from `maps.paint`.
         name: what stands above it, a file name for instance.
         facts: what is known and what the model says, in one line.
         completeness_error: relative; NaN if the method has none.
@@ -41,17 +40,12 @@ class Case:
         mask: the lesion, bool (H, W), True inside, if known.
     """
 
-    image: NDArray[np.uint8]
-    attribution: NDArray[np.float32]
+    strip: NDArray[np.uint8]
     name: str
     facts: str
     completeness_error: float
     doubtful: bool = False
     mask: NDArray[np.bool_] | None = None
-
-    def strip(self, scale: ColourScale) -> NDArray[np.uint8]:
-        """Image, signed map and overlay side by side, uint8 (H, 3 W, 3)."""
-        return maps.strip(self.image, self.attribution, scale)
 
 
 def shorten(text: str, length: int) -> str:
@@ -68,7 +62,7 @@ def draw_gallery(cases: Sequence[Case], kind: str, scale: ColourScale, method: s
     Args:
         cases: at least one, all of one image size.
         kind: `true_positives`, for instance.
-        scale: common to all galleries of a run, so that they can be compared.
+        scale: of the strips; common to all galleries of a run, so that they can be compared.
         method: how the maps were made.
     """
     title = kind.replace("_", " ").capitalize()
@@ -86,12 +80,12 @@ def _draw(cases: Sequence[Case], title: str, scale: ColourScale, method: str) ->
     case_width, case_height = 3 * _CELL + 2 * _GAP, _CAPTION + _CELL + _SPACE
     width = 2 * _MARGIN + columns * case_width + (columns - 1) * _SPACE
     height = _HEADER + rows * case_height + _FOOTER
-    figure = Figure(figsize=(width, height), dpi=_resolution(cases[0].image.shape[1]))
+    figure = Figure(figsize=(width, height), dpi=_resolution(cases[0].strip.shape[1] // 3))
     _write(figure, _MARGIN, height - 0.30, title, size=12, weight="bold")
     for number, case in enumerate(cases):
         row, column = divmod(number, columns)
         left = _MARGIN + column * (case_width + _SPACE)
-        _draw_case(figure, case, left, height - _HEADER - row * case_height, scale)
+        _draw_case(figure, case, left, height - _HEADER - row * case_height)
     _draw_legend(figure, scale, method, any(case.mask is not None for case in cases))
     return figure
 
@@ -101,7 +95,7 @@ def _resolution(image_width: int) -> float:
     return image_width * max(1, math.ceil(224 / image_width)) / _CELL
 
 
-def _draw_case(figure: Figure, case: Case, left: float, top: float, scale: ColourScale) -> None:
+def _draw_case(figure: Figure, case: Case, left: float, top: float) -> None:
     width = 3 * _CELL + 2 * _GAP
     _write(figure, left, top - 0.16, case.name, size=9, weight="bold", room=width)
     _write(figure, left, top - 0.32, case.facts, size=8, room=width)
@@ -113,12 +107,7 @@ def _draw_case(figure: Figure, case: Case, left: float, top: float, scale: Colou
         size=8,
         color="#b00020" if case.doubtful else "#555555",
     )
-    cells = (
-        np.repeat(case.image[..., None], 3, axis=-1),
-        maps.signed_rgb(case.attribution, scale),
-        maps.overlay_rgb(case.image, case.attribution, scale),
-    )
-    for number, cell in enumerate(cells):
+    for number, cell in enumerate(np.split(case.strip, 3, axis=1)):
         x = left + number * (_CELL + _GAP)
         axes = _axes(figure, x, top - _CAPTION - _CELL, _CELL, _CELL)
         axes.imshow(cell, interpolation="nearest", aspect="auto")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrlab import errors
-from cxrlab.explanation import captions, figures, quality
+from cxrlab.explanation import captions, figures, maps, quality
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.maps import ColourScale
 from cxrlab.task import Task
@@ -30,7 +30,7 @@ def _no_masks(positions: NDArray[np.int64]) -> None:
 
 
 def explain_cases(
-    model: nn.Module,
+    network: nn.Module,
     method: AttributionMethod,
     cases: Mapping[str, pd.DataFrame],
     images: NDArray[np.uint8],
@@ -44,7 +44,7 @@ def explain_cases(
     """Explain cases; write `explanations/gallery_<kind>.png` and `explanations/completeness.csv`.
 
     Args:
-        model: (B, 1, H, W) in [0, 1] to logits.
+        network: frozen, as `inference_network` makes it.
         method: how to attribute.
         cases: by kind, as `gallery_cases` returns them: the index is the position in `images`,
             `explained` the class whose logit is explained. Kinds without rows get no figure.
@@ -78,14 +78,14 @@ def explain_cases(
             f"{case_images.shape}: give one mask an image, resized as the image is"
         )
     targets = torch.tensor(chosen["explained"].tolist())
-    attribution = method(model, to_model_input(case_images), targets)
+    attribution = method(network, to_model_input(case_images), targets)
     named = chosen.assign(explained=[task.classes[index] for index in chosen["explained"]])
     _write_completeness(named, attribution.completeness_error, attribution.steps, folder)
     _warn_of_doubtful(chosen, attribution, method.tolerance)
+    strips, scale = maps.paint(case_images, attribution.maps, sigma)
     drawn = [
         figures.Case(
-            image=case_images[number],
-            attribution=attribution.maps[number],
+            strip=strips[number],
             name=PurePosixPath(row["path"]).name,
             facts=captions.prediction_facts(row, task, thresholds),
             completeness_error=float(attribution.completeness_error[number]),
@@ -94,7 +94,7 @@ def explain_cases(
         )
         for number, (_, row) in enumerate(chosen.iterrows())
     ]
-    _draw(drawn, chosen["kind"].tolist(), ColourScale.of(attribution.maps, sigma), method, folder)
+    _draw(drawn, chosen["kind"].tolist(), scale, method, folder)
     metrics = _trust(attribution)
     if case_masks is not None:
         positive = chosen["target"].to_numpy() != 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import captum.attr
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,30 +15,41 @@ from torch import Tensor, nn
 
 from cxrlab import errors
 from cxrlab.explanation.attribution import Attribution
-from cxrlab.explanation.mode import attribution_mode, device_of, fixed_exposure
+from cxrlab.explanation.mode import device_of, exact_gradients, hold_exposure
+from cxrlab.explanation.path import Line, Trapezoid
 
 BASELINES: dict[str, Callable[[Tensor], Tensor]] = {"black": torch.zeros_like}
 """Images (B, 1, H, W) to the images without evidence from which the path of integration starts."""
 
+# New intervals a round, as a share of those there are: few, so that each goes where it is needed.
+_SHARE = 1 / 16
+# Images whose points are held at once: up to `max_steps` maps each.
+_GROUP = 16
+
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """Integrated Gradients (Sundararajan, Taly and Yan, ICML 2017), by Captum.
+    """Integrated Gradients (Sundararajan, Taly and Yan, ICML 2017).
 
     The attributions of an image sum to f(image) - f(baseline), f being the explained logit, if
-    the path integral is exact. How far they miss it is the completeness error. The images that
-    miss it by more than the tolerance are done again with twice the steps, up to `max_steps`.
-    For a model that standardises each image, path and baseline lie in standardised images.
+    the path integral is exact. How far they miss it is the completeness error.
+
+    Captum computes the same integral at points fixed beforehand, and tests hold this one against
+    it. Here the trapezoid rule starts with intervals of one length; while an image misses the
+    tolerance, those intervals are halved over which the integral and the known difference in
+    output disagree most (see `Trapezoid`). No point is computed twice, and points of several
+    images share a batch. An image's map doesn't depend on the others, but for rounding.
+
+    For a network that standardises each image, path and baseline lie in standardised images.
 
     Attributes:
-        steps: Gauss-Legendre points on the path from the baseline to the image, first try.
-        max_steps: most points an image gets.
+        steps: intervals on the path from the baseline to the image, at first.
+        max_steps: most intervals an image gets.
         tolerance: accepted completeness error, relative to |f(image) - f(baseline)|.
         absolute_tolerance: in logits, the distance that is accepted in any case; where the
             outputs differ by less than `absolute_tolerance / tolerance`, the completeness error
             is relative to that quotient, not to a difference near zero.
-        batch_size: points that go through the model at once. 16 images of 224 x 224 keep
-            MobileNetV2's activations near the CPU's caches: larger batches are slower there.
+        batch_size: points that go through the network at once.
         baseline: key of `BASELINES`.
     """
 
@@ -68,7 +80,7 @@ class IntegratedGradients:
         return "integrated_gradients"
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        self, network: nn.Module, images: Tensor, targets: Tensor | None = None
     ) -> Attribution:
         """Explain one logit an image; see `AttributionMethod`.
 
@@ -76,117 +88,94 @@ class IntegratedGradients:
         completeness error is infinite, and the others are not affected.
 
         Raises:
-            ValueError: `images` is not (B, 1, H, W).
+            ValueError: `images` is not (B, 1, H, W), or the network is in training mode.
         """
         if images.dim() != 4 or images.shape[1] != 1:
             raise ValueError(f"images of shape {tuple(images.shape)}, expected (B, 1, H, W)")
+        if any(module.training for module in network.modules()):
+            raise ValueError("the network is in training mode, where its outputs are random")
         start = time.perf_counter()
-        device = device_of(model)
-        # A copy, because tensors made in inference mode can't be used with autograd.
-        with (
-            attribution_mode(model),
-            fixed_exposure(model, images.to(device, torch.float32, copy=True)) as inputs,
-        ):
-            baselines = BASELINES[self.baseline](inputs)
-            logits = self._logits(model, inputs)
-            classes = _explained_classes(logits, targets)
-            output = _select(logits, classes)
-            baseline_output = _select(self._logits(model, baselines), classes)
-            maps, error, steps = self._refine(
-                captum.attr.IntegratedGradients(model),
-                inputs,
-                baselines,
-                classes,
-                output - baseline_output,
-            )
+        device = device_of(network)
+        with exact_gradients(device):
+            # Copies, because tensors made in inference mode can't be used with autograd.
+            inputs = images.to(device, torch.float32, copy=True)
+            network, inputs = hold_exposure(network, inputs)
+            if targets is None:
+                classes = _predicted_classes(network, inputs, self.batch_size)
+            else:
+                classes = targets.to(device, torch.int64, copy=True)
+            explained = [
+                image
+                for group in torch.arange(len(inputs), device=device).split(_GROUP)
+                for image in self._explain(network, inputs[group], classes[group])
+            ]
+        error = np.array([image.error for image in explained])
         _warn_not_finite(error)
         return Attribution(
-            maps=maps,
+            maps=np.stack([image.map for image in explained]),
             completeness_error=error,
-            steps=steps,
-            output=output,
-            baseline_output=baseline_output,
+            steps=np.array([image.steps for image in explained]),
+            output=np.array([image.output for image in explained]),
+            baseline_output=np.array([image.baseline_output for image in explained]),
             method=self.name,
             seconds=time.perf_counter() - start,
         )
 
-    def _logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([model(chunk) for chunk in inputs.split(self.batch_size)])
-
-    def _refine(
-        self,
-        explainer: captum.attr.IntegratedGradients,
-        inputs: Tensor,
-        baselines: Tensor,
-        classes: Tensor | None,
-        difference: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
-        """Maps, completeness errors and steps; more steps for the images over the tolerance."""
-        count, _, height, width = inputs.shape
-        maps = np.zeros((count, height, width), dtype=np.float32)
-        error = np.full(count, np.inf)
-        used = np.zeros(count, dtype=np.int64)
-        pending, steps = np.arange(count), self.steps
-        while pending.size:
-            chosen = torch.from_numpy(pending).to(inputs.device)
-            maps[pending] = self._integrate(
-                explainer,
-                inputs[chosen],
-                baselines[chosen],
-                None if classes is None else classes[chosen],
-                steps,
+    def _explain(self, network: nn.Module, inputs: Tensor, classes: Tensor) -> list[_Explained]:
+        baselines = BASELINES[self.baseline](inputs)
+        line = Line(network, baselines, inputs, classes, self.batch_size)
+        return [
+            _Explained(
+                map=integral.map().cpu().numpy(),
+                error=self._completeness_error(integral),
+                steps=integral.intervals,
+                baseline_output=integral.ends[0],
+                output=integral.ends[1],
             )
-            used[pending] = steps
-            error[pending] = self._completeness_error(maps[pending], difference[pending])
-            if steps == self.max_steps:
-                break
-            # More steps mend a coarse integral, not a gradient that is not finite.
-            doubtful = np.isfinite(error[pending]) & (error[pending] > self.tolerance)
-            pending, steps = pending[doubtful], min(2 * steps, self.max_steps)
-        return maps, error, used
-
-    def _integrate(
-        self,
-        explainer: captum.attr.IntegratedGradients,
-        inputs: Tensor,
-        baselines: Tensor,
-        classes: Tensor | None,
-        steps: int,
-    ) -> NDArray[np.float32]:
-        """Captum's attributions (B, H, W), with full batches whatever the number of images."""
-        chunk = max(1, self.batch_size // steps)
-        maps = [
-            explainer.attribute(
-                inputs[first : first + chunk],
-                baselines=baselines[first : first + chunk],
-                target=None if classes is None else classes[first : first + chunk],
-                n_steps=steps,
-                internal_batch_size=self.batch_size,
-            )
-            for first in range(0, len(inputs), chunk)
+            for integral in self._integrate(line)
         ]
-        return torch.cat(maps)[:, 0].detach().float().cpu().numpy()
 
-    def _completeness_error(
-        self, maps: NDArray[np.float32], difference: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _integrate(self, line: Line) -> list[Trapezoid]:
+        """The integral of each path of a line, refined until it is complete or at its limit."""
+        even = np.linspace(0, 1, self.steps + 1).tolist()
+        integrals = [Trapezoid(points) for points in line.points([even] * len(line.images))]
+        while any(wanted := [self._refinement(integral) for integral in integrals]):
+            for integral, points in zip(integrals, line.points(wanted), strict=True):
+                integral.refine(points)
+        return integrals
+
+    def _refinement(self, integral: Trapezoid) -> list[float]:
+        """Positions at which an integral still needs points."""
+        error = self._completeness_error(integral)
+        # More points mend a coarse integral, not a gradient that is not finite.
+        if error <= self.tolerance or not math.isfinite(error):
+            return []
+        share = max(1, round(_SHARE * integral.intervals))
+        return integral.worst(min(share, self.max_steps - integral.intervals))
+
+    def _completeness_error(self, integral: Trapezoid) -> float:
         floor = self.absolute_tolerance / self.tolerance
-        with np.errstate(invalid="ignore", over="ignore"):
-            residual = np.abs(maps.sum(axis=(1, 2), dtype=np.float64) - difference)
-            error = residual / np.maximum(np.abs(difference), floor)
-        return np.where(np.isfinite(maps).all(axis=(1, 2)) & np.isfinite(error), error, np.inf)
+        baseline_output, output = integral.ends
+        error = abs(integral.error()) / max(abs(output - baseline_output), floor)
+        return error if math.isfinite(error) else math.inf
 
 
-def _explained_classes(logits: Tensor, targets: Tensor | None) -> Tensor | None:
-    if logits.dim() == 1:
-        return None
-    return logits.argmax(dim=1) if targets is None else targets.to(logits.device, copy=True)
+class _Explained(NamedTuple):
+    """What is kept of one image; fields as in `Attribution`."""
+
+    map: NDArray[np.float32]
+    error: float
+    steps: int
+    output: float
+    baseline_output: float
 
 
-def _select(logits: Tensor, classes: Tensor | None) -> NDArray[np.float64]:
-    chosen = logits if classes is None else logits.gather(1, classes[:, None])[:, 0]
-    return chosen.detach().double().cpu().numpy()
+def _predicted_classes(network: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
+    """The class of the highest logit, int64 (B,); 0 where there is a single logit."""
+    with torch.no_grad():
+        if network(inputs[:1]).dim() == 1:
+            return torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+        return torch.cat([network(chunk).argmax(dim=1) for chunk in inputs.split(batch_size)])
 
 
 def _warn_not_finite(error: NDArray[np.float64]) -> None:

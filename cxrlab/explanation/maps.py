@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import matplotlib
@@ -44,15 +43,50 @@ class ColourScale:
 
     @classmethod
     def of(
-        cls, maps: Iterable[NDArray[np.float32]], sigma: float = quality.SMOOTHING
+        cls, attributions: NDArray[np.float32], absolutes: NDArray[np.float32], sigma: float
     ) -> ColourScale:
-        """The scale of all given maps (H, W) together; maps that are not finite have no say."""
-        finite = [attribution for attribution in maps if np.isfinite(attribution).all()]
+        """The scale of all maps together; maps that are not finite have no say.
+
+        Args:
+            attributions: signed maps (N, H, W).
+            absolutes: their `absolute_map` (N, H, W).
+            sigma: the smoothing of these, in pixels.
+        """
+        finite = np.isfinite(attributions).all(axis=(1, 2))
         return cls(
-            signed=_percentile([np.abs(attribution) for attribution in finite]),
-            absolute=_percentile([absolute_map(attribution, sigma) for attribution in finite]),
+            signed=_percentile(np.abs(attributions[finite])),
+            absolute=_percentile(absolutes[finite]),
             sigma=sigma,
         )
+
+
+def paint(
+    images: NDArray[np.uint8], attributions: NDArray[np.float32], sigma: float = quality.SMOOTHING
+) -> tuple[list[NDArray[np.uint8]], ColourScale]:
+    """Colour maps that are shown together, each smoothed and coloured once.
+
+    Args:
+        images: uint8 (N, H, W).
+        attributions: their signed maps, float32 (N, H, W).
+        sigma: smoothing of the overlays in pixels.
+
+    Returns:
+        N strips, uint8 (H, 3 W, 3): image, signed map and overlay side by side; and their scale.
+    """
+    absolutes = np.stack([absolute_map(attribution, sigma) for attribution in attributions])
+    scale = ColourScale.of(attributions, absolutes, sigma)
+    strips = [
+        np.concatenate(
+            [
+                _grey_rgb(image),
+                signed_rgb(attribution, scale),
+                overlay_rgb(image, absolute, scale),
+            ],
+            axis=1,
+        )
+        for image, attribution, absolute in zip(images, attributions, absolutes, strict=True)
+    ]
+    return strips, scale
 
 
 def absolute_map(attribution: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -68,27 +102,13 @@ def signed_rgb(attribution: NDArray[np.float32], scale: ColourScale) -> NDArray[
 
 
 def overlay_rgb(
-    image: NDArray[np.uint8], attribution: NDArray[np.float32], scale: ColourScale
+    image: NDArray[np.uint8], absolute: NDArray[np.float32], scale: ColourScale
 ) -> NDArray[np.uint8]:
-    """The absolute map over the image, the more opaque the larger, as uint8 (H, W, 3)."""
-    strength = np.clip(absolute_map(attribution, scale.sigma) / scale.absolute, 0, 1)
+    """An `absolute_map` over its image, the more opaque the larger, as uint8 (H, W, 3)."""
+    strength = np.clip(absolute / scale.absolute, 0, 1)
     colours = absolute_colours()(strength)[..., :3]
     alpha = _OPACITY * strength[..., None]
     return _to_rgb((1 - alpha) * _grey_rgb(image) / 255 + alpha * colours)
-
-
-def strip(
-    image: NDArray[np.uint8], attribution: NDArray[np.float32], scale: ColourScale
-) -> NDArray[np.uint8]:
-    """Image, signed map and overlay side by side, uint8 (H, 3 W, 3)."""
-    return np.concatenate(
-        [
-            _grey_rgb(image),
-            signed_rgb(attribution, scale),
-            overlay_rgb(image, attribution, scale),
-        ],
-        axis=1,
-    )
 
 
 def _grey_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -99,7 +119,7 @@ def _to_rgb(colours: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(255 * colours[..., :3]).astype(np.uint8)
 
 
-def _percentile(magnitudes: list[NDArray[np.float32]]) -> float:
+def _percentile(magnitudes: NDArray[np.float32]) -> float:
     """The robust maximum; 1 where there is nothing above zero, which would scale nothing."""
-    value = float(np.percentile(np.stack(magnitudes), PERCENTILE)) if magnitudes else 0.0
+    value = float(np.percentile(magnitudes, PERCENTILE)) if magnitudes.size else 0.0
     return value if value > 0 else 1.0

@@ -15,6 +15,7 @@ from cxrlab.explanation.gallery import explain_cases
 from cxrlab.explanation.integrated_gradients import IntegratedGradients
 from cxrlab.explanation.selection import gallery_cases, panel_explained, panel_indices
 from cxrlab.model.classifier import Classifier
+from cxrlab.model.inference import inference_network
 from cxrlab.tracking.run import Run
 
 
@@ -30,7 +31,7 @@ def explanation_panel(
     chosen = panel_indices(rows, strata, config.panel_images)
     panel = ExplanationPanel(
         # Training should not wait for the images whose integral converges late.
-        _method(config, max_steps=config.steps),
+        configured_method(config, max_steps=config.steps),
         batches.images("val")[chosen],
         rows.iloc[chosen],
         task=manifest.task,
@@ -62,8 +63,8 @@ def explain_gallery(
         return read_masks(manifest, rows.iloc[positions], classifier.image_size, how)
 
     metrics = explain_cases(
-        classifier,
-        _method(config, max_steps=config.max_steps),
+        inference_network(classifier),
+        configured_method(config, max_steps=config.max_steps),
         gallery_cases(evaluation.tables[split], manifest.task, config.gallery_images),
         batches.images(split),
         task=manifest.task,
@@ -74,7 +75,8 @@ def explain_gallery(
     run.log_metrics(metrics, max(1, classifier.trainer.global_step))
 
 
-def _method(config: ExplanationConfig, max_steps: int) -> IntegratedGradients:
+def configured_method(config: ExplanationConfig, max_steps: int) -> IntegratedGradients:
+    """The method of a configuration, with a limit of its own on the steps."""
     return IntegratedGradients(
         steps=config.steps,
         max_steps=max_steps,

@@ -135,10 +135,13 @@ class Backbone(nn.Module):
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad = parameter.requires_grad and name not in frozen
         self._frozen = tuple(m for m in self.net.modules() if _is_frozen_norm(m))
+        if stages is None:
+            # Nothing in it may be drawn anew: its features are computed once.
+            self._frozen = (self.net,)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Switch mode, except for the batch norms of frozen stages."""
+        """Switch mode, except for what is frozen: the batch norms of frozen stages, or all."""
         super().train(mode)
         for module in self._frozen:
             module.eval()

@@ -81,6 +81,7 @@ class Classifier(pl.LightningModule):
             focal_gamma=loss["focal_gamma"],
         )
         self.val_metrics = epoch_metrics(self.task)
+        self._validated: list[tuple[Tensor, Tensor]] = []
         if model["freeze_backbone"]:
             self.backbone.freeze(None)
         elif model["freeze_stages"]:
@@ -97,25 +98,34 @@ class Classifier(pl.LightningModule):
         """
         return self.head(self.backbone(images))
 
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits of a batch of images, or of features that the backbone made earlier."""
+        if "features" in batch:
+            features_logits: Tensor = self.head(batch["features"])
+            return features_logits
+        images_logits: Tensor = self(batch["image"])
+        return images_logits
+
     def network(self) -> nn.Sequential:
         """Backbone and head alone, without Lightning: images to logits, as `forward`."""
         return nn.Sequential(self.backbone, self.head)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
-        loss: Tensor = self.loss(self(batch["image"]), batch["target"])
+        loss: Tensor = self.loss(self.logits(batch), batch["target"])
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect what the validation metrics need."""
-        logits = self(batch["image"]).float()
-        loss = self.loss(logits, batch["target"])
-        self.log("val/loss", loss, batch_size=len(logits), on_step=False, on_epoch=True)
-        self.val_metrics.update(probabilities(logits, self.task), batch["target"])
+        """Collect what the validation metrics need; a metric a step would wait for a GPU."""
+        self._validated.append((self.logits(batch).float(), batch["target"]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the whole validation split."""
+        """Log loss and metrics of the whole validation split."""
+        logits, targets = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated.clear()
+        self.log("val/loss", self.loss(logits, targets))
+        self.val_metrics.update(probabilities(logits, self.task), targets)
         values = self.val_metrics.compute()
         self.val_metrics.reset()
         self.log_dict({k: v for k, v in values.items() if k != "val/auroc"})
@@ -125,7 +135,13 @@ class Classifier(pl.LightningModule):
         """Optimizer and scheduler of the configuration."""
         steps = total_steps(self.trainer)
         return configure(
-            self.backbone, self.head, self.hparams["optimizer"], self.hparams["scheduler"], steps
+            self.backbone,
+            self.head,
+            self.hparams["optimizer"],
+            self.hparams["scheduler"],
+            steps,
+            # Lightning scales gradients outside the optimizer, which fused rules don't allow.
+            fused=self.trainer.precision != "16-mixed",
         )
 
 

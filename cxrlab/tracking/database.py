@@ -8,12 +8,9 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxrlab.errors import UserError, warn
-
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
+from cxrlab.tracking.revisions import migration_scripts, newest_revision
 
 _LOCK_SECONDS = 300.0
 _BUSY_SECONDS = 20.0
@@ -67,7 +64,7 @@ def _check_writable(path: Path) -> None:
 def _ready(path: Path) -> bool:
     """Whether the database has the installed MLflow's schema and WAL mode as far as possible."""
     revision = _revision(path)
-    if revision is None or revision != _scripts().get_current_head():
+    if revision is None or revision != newest_revision():
         return False
     _write_ahead(path)
     return True
@@ -98,13 +95,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
 
 
-def _scripts() -> ScriptDirectory:
-    import mlflow
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-
-
 def _build(path: Path, artifact_root: Path) -> None:
     """Make the new database in a second file and put it in the place of the first."""
     revision = _revision(path)
@@ -133,7 +123,7 @@ def _copy_for_upgrade(path: Path, new: Path, revision: str) -> None:
     from alembic.util.exc import CommandError
 
     try:
-        _scripts().get_revision(revision)
+        migration_scripts().get_revision(revision)
     except CommandError as error:
         raise UserError(
             f"tracking store {path} was made by a newer MLflow (schema {revision}) than the "

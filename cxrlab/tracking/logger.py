@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -50,10 +51,15 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write and send what is buffered."""
+        """Nothing to do: Lightning asks at every step, and the run knows when a batch is due."""
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
+        """Write and send what is buffered: a run that goes on from here does not repeat it."""
         self.run.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write and send what is buffered; the run's status is for its owner to set."""
-        self.run.flush()
+        """Write and send what is buffered; a run that failed is for its owner to end."""
+        if status == "success":
+            self.run.flush()

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,42 +29,72 @@ class Point(NamedTuple):
 class MetricBuffer:
     """Keeps metrics until there are 1,000, or the oldest is 10 s old, or `flush` is called.
 
-    Writing each as it comes would cost a database transaction a step.
+    Writing each as it comes would cost a database transaction a step. One thread adds and
+    writes; `send` may run in another at the same time.
     """
 
-    def __init__(self, path: Path, send: Callable[[Sequence[Point]], None]) -> None:
-        """Write to the CSV file `path` (appended to), then `send` at most 1,000 points a call."""
+    def __init__(
+        self,
+        path: Path,
+        send: Callable[[Sequence[Point]], None],
+        hand_over: Callable[[Callable[[], None]], None] = lambda job: job(),
+    ) -> None:
+        """Collect metrics.
+
+        Args:
+            path: the CSV file, appended to.
+            send: takes at most 1,000 points a call.
+            hand_over: takes `send` of this buffer, to be called now or later.
+        """
         self._path = path
-        self._send = send
+        self._sender = send
+        self._hand_over = hand_over
         self._unwritten: list[Point] = []
-        self._unsent: list[Point] = []
+        self._unsent: deque[Point] = deque()  # the one thing that two threads share
         self._oldest = 0.0
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Take one step's values; NaN and infinities are values like others."""
         now = time.time_ns() // 1_000_000
         points = [Point(name, step, float(value), now) for name, value in values.items()]
-        if not self._unsent:
+        if not self._unwritten:
             self._oldest = time.monotonic()
         self._unwritten += points
-        self._unsent += points
-        if len(self._unsent) >= BATCH or time.monotonic() - self._oldest > _SECONDS:
+        self._unsent.extend(points)
+        if len(self._unwritten) >= BATCH or time.monotonic() - self._oldest > _SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write and send everything. A point is dropped only after it was written and sent.
+        """Write everything and hand it over to be sent.
 
         Raises:
-            UserError: The CSV file can't be written; what can be sent has been sent.
+            UserError: The CSV file can't be written; what can be sent has been handed over.
         """
         try:
-            if self._unwritten:
-                self._write(self._unwritten)
-                self._unwritten.clear()
+            self.write()
         finally:
-            while self._unsent:
-                self._send(self._unsent[:BATCH])
-                del self._unsent[:BATCH]
+            if self._unsent:
+                self._hand_over(self.send)
+
+    def write(self) -> None:
+        """Append to the CSV file what it does not have yet.
+
+        Raises:
+            UserError: It can't be written; the points are kept for the next try.
+        """
+        if self._unwritten:
+            self._write(self._unwritten)
+            self._unwritten.clear()
+
+    def send(self) -> None:
+        """Send what has been added so far; a point that could not be sent is kept."""
+        left = len(self._unsent)  # what is added meanwhile waits for the next batch
+        while left > 0:
+            batch = [self._unsent[index] for index in range(min(BATCH, left))]
+            self._sender(batch)
+            for _ in batch:
+                self._unsent.popleft()
+            left -= len(batch)
 
     def _write(self, points: Sequence[Point]) -> None:
         text = io.StringIO()

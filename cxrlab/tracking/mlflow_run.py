@@ -6,10 +6,12 @@ import getpass
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cxrlab.errors import UserError, warn
+from cxrlab.tracking.background import Background, Job
 from cxrlab.tracking.metrics import MetricBuffer, Point
 from cxrlab.tracking.params import PARAM_LENGTH, TAG_LENGTH, allowed_name, cut
 from cxrlab.tracking.store import Store, experiment_id, one_line_errors
@@ -17,6 +19,7 @@ from cxrlab.tracking.store import Store, experiment_id, one_line_errors
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from mlflow.entities import Dataset
     from mlflow.tracking import MlflowClient
     from numpy.typing import NDArray
 
@@ -30,7 +33,9 @@ _COLUMN_TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
 class TrackedRun:
     """A run in MLflow, made by `create_run` or `reopen_run`.
 
-    Every method that reaches the store raises UserError where the store fails.
+    What is logged goes to the store in a thread of its own, in the order in which it was given, so
+    that training waits for no disk and no server. Where the store fails, the next call raises its
+    UserError, at the latest `close`.
     """
 
     def __init__(self, store: Store, run_id: str, output: Path) -> None:
@@ -40,14 +45,23 @@ class TrackedRun:
         self.output = output
         self._store = store
         self._client: MlflowClient = store.client()
-        self._metrics = MetricBuffer(output / "metrics.csv", send=self._send)
+        self._background = Background()
+        self._metrics = MetricBuffer(output / "metrics.csv", self._send, self._background.submit)
+
+    def defer(self, work: Job) -> None:
+        """Do it after everything that was logged before, while the caller goes on."""
+        self._background.submit(work)
+
+    def wait(self) -> None:
+        """Return when everything that was given so far is stored."""
+        self._background.wait()
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record one step's values; MLflow keeps NaN, and infinities as the largest float."""
         self._metrics.add(values, step)
 
     def flush(self) -> None:
-        """Write and send what is buffered."""
+        """Write what is buffered, and send it."""
         self._metrics.flush()
 
     def _send(self, points: Sequence[Point]) -> None:
@@ -59,6 +73,9 @@ class TrackedRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or change them; values are cut at MLflow's 8,000 characters."""
+        self.defer(partial(self._set_tags, dict(tags)))
+
+    def _set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
         rows = [RunTag(allowed_name(key), cut(text, TAG_LENGTH)) for key, text in tags.items()]
@@ -67,7 +84,7 @@ class TrackedRun:
                 self._client.log_batch(self.run_id, tags=rows[start : start + _BATCH])
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Add params; values are cut at MLflow's 6,000 characters, `config.yaml` has them whole."""
+        """Add params at once; values are cut at MLflow's 6,000 characters."""
         from mlflow.entities import Param
 
         rows = [Param(key, text) for key, text in _as_params(params).items()]
@@ -78,12 +95,17 @@ class TrackedRun:
     def upload(self, relative: str | Path) -> None:
         """Store a file or folder of `output` as an artifact of the same path.
 
+        It may be written by work deferred before; there being none is an error like the store's,
+        a FileNotFoundError.
+
         Raises:
-            FileNotFoundError: There is no such file or folder.
             ValueError: The path leads out of the output folder.
         """
         path = self.output / relative
         place = PurePosixPath(path.resolve().relative_to(self.output.resolve()))
+        self.defer(partial(self._upload, path, place))
+
+    def _upload(self, path: Path, place: PurePosixPath) -> None:
         if not path.exists():
             raise FileNotFoundError(f"nothing to upload at {path}")
         with one_line_errors(self._store):
@@ -97,6 +119,9 @@ class TrackedRun:
     def log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
         """Show an image, (H, W) or (H, W, 3) RGB, in the image grid: a row a key, over steps."""
         key = re.sub(r"[^a-zA-Z0-9_./ -]", "_", key)
+        self.defer(partial(self._log_image, array, key, step))
+
+    def _log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
         with one_line_errors(self._store):
             self._client.log_image(self.run_id, array, key=key, step=step)
 
@@ -113,7 +138,7 @@ class TrackedRun:
             source: Folder or address that the images came from.
         """
         # mlflow.data.from_pandas would guess the source's kind, warn of integers and read rows.
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.entities import Dataset
 
         columns = [
             {"name": str(label), "type": _COLUMN_TYPES.get(dtype.kind, "string"), "required": True}
@@ -128,12 +153,17 @@ class TrackedRun:
             schema=json.dumps({"mlflow_colspec": columns}),
             profile=json.dumps({"num_rows": len(table), "num_elements": int(table.size)}),
         )
-        context = InputTag("mlflow.data.context", _CONTEXTS.get(split, split))
+        self.defer(partial(self._log_dataset, dataset, _CONTEXTS.get(split, split)))
+
+    def _log_dataset(self, dataset: Dataset, context: str) -> None:
+        from mlflow.entities import DatasetInput, InputTag
+
+        tag = InputTag("mlflow.data.context", context)
         with one_line_errors(self._store):
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
 
     def close(self, status: str, error: BaseException | None = None) -> None:
-        """Flush and end the run as `FINISHED`, `FAILED` or `KILLED`, as far as the store lets it.
+        """Store what is left and end the run as `FINISHED`, `FAILED` or `KILLED`.
 
         Args:
             status: MLflow's word.
@@ -141,28 +171,34 @@ class TrackedRun:
                 store are then only warned of, so that they don't hide it.
 
         Raises:
-            UserError: Something could not be stored and there was no error before.
+            Exception: Something could not be stored, or deferred work failed, and there was no
+                error before.
         """
-        failures = []
-        try:
-            self.flush()
-        except UserError as failure:
-            failures.append(failure)
-            status = "FAILED" if error is None else status
-        try:
-            if error or failures:
-                self.set_tags({"cxrlab.error": _one_line(error or failures[0])})
-            with one_line_errors(self._store):
-                self._client.set_terminated(self.run_id, status)
-        except UserError as failure:
-            failures.append(failure)
+        failures: list[Exception] = []
+
+        def attempt(step: Job) -> None:
+            try:
+                step()
+            except Exception as failure:
+                failures.append(failure)
+
+        for step in (self._background.close, self._metrics.write, self._metrics.send):
+            attempt(step)
+        status = "FAILED" if failures and error is None else status
+        if cause := error or next(iter(failures), None):
+            attempt(partial(self._set_tags, {"cxrlab.error": _one_line(cause)}))
+        attempt(partial(self._terminate, status))
         if failures and error is None:
             raise failures[0]
-        if failures:
+        if failures and failures[0] is not error:
             warn(
                 f"the end of run {self.run_id} is not in MLflow, only in its folder {self.output}: "
                 f"{failures[0]}"
             )
+
+    def _terminate(self, status: str) -> None:
+        with one_line_errors(self._store):
+            self._client.set_terminated(self.run_id, status)
 
 
 def create_run(
@@ -199,6 +235,7 @@ def reopen_run(
     run = TrackedRun(store, run_id, output)
     run.log_params(added)
     run.set_tags(_with_columns(tags, description))
+    run.wait()
     return run
 
 

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from cxrlab.augmentation.augmenter import Augmenter
 from cxrlab.augmentation.figures import draw_augmented
 from cxrlab.config.paths import store_dir
-from cxrlab.config.schema import Config, TrackingConfig
+from cxrlab.config.schema import TrackingConfig
 from cxrlab.data.audit.findings import Audit
-from cxrlab.data.audit.page import write_page
 from cxrlab.data.manifest import SPLITS
 from cxrlab.data.prepare import PreparedData
 from cxrlab.explanation.selection import panel_indices
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 _UPLOADED = ("predictions", "figures", "explanations", "checkpoints", "metrics.csv")
 _USED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
+_SHEET = "figures/augmentation.png"
 _AUGMENTED_IMAGES = 4
 _NAME_LENGTH = 100  # the UI shows a name in one line
 
@@ -108,7 +112,7 @@ def run_name(session: Session) -> str:
 
 
 def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Audit) -> None:
-    """Write and upload configuration, environment, manifest, audit and samples before training."""
+    """Write what was decided and found before training; pages and pictures follow while it runs."""
     config, data = session.config, batches.data
     texts = {
         CONFIG_FILE: yaml.safe_dump(config.plain(), sort_keys=False),
@@ -123,9 +127,11 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
         file = run.output / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    write_page(audit, data, run.output / "data" / "audit.html")
-    _write_augmented(run, config, batches)
-    for name in ("config", "data", "figures"):
+    run.defer(partial(_write_page, audit, data, run.output / "data" / "audit.html"))
+    images, labels = _some_of_training(data)
+    sheet = run.output / _SHEET
+    run.defer(partial(_write_augmented, sheet, images, labels, Augmenter(config.augmentation)))
+    for name in ("config", "data", _SHEET):
         run.upload(name)
     for split in SPLITS:
         run.log_dataset(
@@ -137,14 +143,25 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
         )
 
 
-def _write_augmented(run: Run, config: Config, batches: ImageDataModule) -> None:
-    train = batches.data.manifest.split("train")
-    strata = batches.data.manifest.with_table(train).strata()
-    chosen = panel_indices(train, strata, _AUGMENTED_IMAGES)
-    images = batches.images("train")[chosen]
-    labels = train["label"].iloc[chosen].tolist()
-    figure = draw_augmented(images, labels, Augmenter(config.augmentation))
-    file = run.output / "figures" / "augmentation.png"
+def _some_of_training(data: PreparedData) -> tuple[NDArray[np.uint8], list[str]]:
+    """Some training images of every class, (N, H, W), and their labels."""
+    train = data.manifest.split("train")
+    chosen = panel_indices(train, data.manifest.with_table(train).strata(), _AUGMENTED_IMAGES)
+    # Not the whole split, which may be larger than the memory.
+    rows = data.rows[data.manifest.table["split"] == "train"][chosen]
+    return np.asarray(data.pixels[rows]), train["label"].iloc[chosen].tolist()
+
+
+def _write_page(audit: Audit, data: PreparedData, file: Path) -> None:
+    from cxrlab.data.audit.page import write_page  # imports scikit-learn
+
+    write_page(audit, data, file)
+
+
+def _write_augmented(
+    file: Path, images: NDArray[np.uint8], labels: list[str], augment: Augmenter
+) -> None:
+    figure = draw_augmented(images, labels, augment)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
 
@@ -177,4 +194,5 @@ def log_model(run: Run, config: TrackingConfig, classifier: Classifier) -> None:
         return
     from cxrlab.tracking.model import log_network
 
+    run.wait()  # MLflow's fluent functions, which it needs, are not for two threads
     log_network(run, classifier)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """What code that measures something needs of a run."""
+    """What code that measures something needs of a run.
+
+    No method waits for a server or a database but `wait` and `close`. Where what an earlier call
+    began has failed, any later call may raise its error.
+    """
 
     @property
     def run_id(self) -> str:
@@ -36,7 +40,13 @@ class Run(Protocol):
         """Record one step's values, in `metrics.csv` and in MLflow, batched."""
 
     def flush(self) -> None:
-        """Write and send what is buffered."""
+        """Write what is buffered, and send it."""
+
+    def defer(self, work: Callable[[], None]) -> None:
+        """Do some work, such as drawing what is then uploaded, while the caller goes on."""
+
+    def wait(self) -> None:
+        """Return when everything that was given so far is stored."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or change them."""
@@ -53,7 +63,7 @@ class Run(Protocol):
         """Record that the run used a split: its columns and size, not its rows."""
 
     def close(self, status: str, error: BaseException | None = None) -> None:
-        """Flush and end the run as `FINISHED`, `FAILED` or `KILLED`."""
+        """Store what is left and end the run as `FINISHED`, `FAILED` or `KILLED`."""
 
 
 class NullRun:
@@ -78,6 +88,13 @@ class NullRun:
     def flush(self) -> None:
         """Write what is buffered."""
         self._metrics.flush()
+
+    def defer(self, work: Callable[[], None]) -> None:
+        """Do it at once: there is no thread."""
+        work()
+
+    def wait(self) -> None:
+        """Nothing to do: all is stored."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Nothing to do: tags are MLflow's."""

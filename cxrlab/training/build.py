@@ -6,17 +6,33 @@ import torch
 
 from cxrlab.augmentation.augmenter import Augmenter
 from cxrlab.config.schema import Config
+from cxrlab.data.banks import Bank, image_bank
 from cxrlab.data.datamodule import ImageDataModule
 from cxrlab.data.prepare import PreparedData
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.losses import class_weights
 from cxrlab.model.weights import find_weights
+from cxrlab.training.features import feature_banks
 
 
-def build_datamodule(config: Config, data: PreparedData) -> ImageDataModule:
-    """Batches of the configured size, order and augmentation."""
+def build_datamodule(
+    config: Config, data: PreparedData, classifier: Classifier, device: torch.device
+) -> ImageDataModule:
+    """Batches of the configured size, order and augmentation; of features, where all is frozen.
+
+    Raises:
+        UserError: features can't be stored.
+    """
+    train_bank: Bank
+    eval_bank: Bank
+    if config.model.freeze_backbone:
+        train_bank, eval_bank = feature_banks(config, data, classifier, device)
+    else:
+        train_bank = eval_bank = image_bank(data.pixels, data.rows, device)
     return ImageDataModule(
         data,
+        train_bank=train_bank,
+        eval_bank=eval_bank,
         batch_size=config.data.batch_size,
         eval_batch_size=config.evaluation.batch_size,
         seed=config.seed,

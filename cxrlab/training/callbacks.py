@@ -62,13 +62,24 @@ class MovingAverage(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         """Set the decay of long runs, in (0, 1)."""
+        self._decay = decay
+        # On the model's device: Lightning's default, the host, would copy every weight each step.
+        super().__init__(device=None, multi_avg_fn=self._average)
 
-        def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-            steps = float(count)
-            weight = 1 - min(decay, (1 + steps) / (10 + steps))
-            return old + (new - old) * weight if old.is_floating_point() else new
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Keep the count of averages on the host, where torch reads it twice a step."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
-        super().__init__(avg_fn=average)
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        # The same as `count`, which lies on the device: to read it there would wait for the GPU.
+        steps = self._latest_update_step
+        if averaged[0].is_floating_point():
+            weight = 1 - min(self._decay, (1 + steps) / (10 + steps))
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            torch._foreach_copy_(averaged, current)
 
 
 class GracefulStop(pl.Callback):
@@ -136,6 +147,8 @@ class Speed(pl.Callback):
     ) -> None:
         """Count images; validation is not on this clock."""
         self._images += len(batch["target"])
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # the steps so far are launched, not done
         self._seconds = time.perf_counter() - self._started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

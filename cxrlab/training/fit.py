@@ -20,6 +20,10 @@ from cxrlab.tracking.logger import RunLogger
 from cxrlab.tracking.run import Run
 from cxrlab.training.callbacks import GracefulStop, MovingAverage, SeededSteps, Speed
 from cxrlab.training.hardware import Hardware
+from cxrlab.training.progressive import ProgressiveSize
+
+# A bar that is drawn shows the loss, and to read that waits for the GPU.
+_STEPS_A_REDRAW = {"cpu": 1, "gpu": 20}
 
 MONITOR = "val/auroc"
 CHECKPOINTS = "checkpoints"
@@ -52,13 +56,15 @@ def fit(
     """
     _quieten()
     trainer = _trainer(
-        config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, data, run)]
+        config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, data, run, hardware)]
     )
     if config.trainer.channels_last:
         classifier.to(memory_format=torch.channels_last)
     last = run.output / LAST
     resumed = str(last) if config.resume and last.is_file() else None
     try:
+        if config.trainer.compile:
+            classifier.backbone.net.compile(mode=config.trainer.compile)
         trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=False)
     except (SystemExit, SIGTERMException) as stopped:
         # Lightning turns Ctrl-C into the exit status 1 and SIGTERM into an error of its own.
@@ -100,7 +106,9 @@ def _trainer(
     )
 
 
-def _own_callbacks(config: Config, data: ImageDataModule, run: Run) -> list[pl.Callback]:
+def _own_callbacks(
+    config: Config, data: ImageDataModule, run: Run, hardware: Hardware
+) -> list[pl.Callback]:
     folder = run.output / CHECKPOINTS
     shows_bar = _shows_bar(config.trainer)
     callbacks: list[pl.Callback] = [
@@ -112,12 +120,14 @@ def _own_callbacks(config: Config, data: ImageDataModule, run: Run) -> list[pl.C
         # Apart from the best one, which it would overwrite when training is interrupted.
         ModelCheckpoint(folder, "last", save_on_exception=True, enable_version_counter=False),
     ]  # fmt: skip
+    if config.trainer.progressive:
+        callbacks.append(ProgressiveSize(config.trainer.progressive, data))
     if config.trainer.early_stopping:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=config.trainer.early_stopping))
     if config.trainer.ema_decay:
         callbacks.append(MovingAverage(config.trainer.ema_decay))
     if shows_bar:
-        callbacks.append(TQDMProgressBar(leave=True))
+        callbacks.append(TQDMProgressBar(_STEPS_A_REDRAW[hardware.accelerator], leave=True))
     return callbacks
 
 
@@ -133,6 +143,7 @@ def _quieten() -> None:
         r".*does not have many workers.*",
         r".*exists and is not empty.*",
         r".*The number of training batches.*",
+        r".*module\(s\) in eval mode at the start of training.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cxrlab.data.batches import BatchLoader
 from cxrlab.data.datamodule import to_unit
 from cxrlab.model.classifier import Classifier
+from cxrlab.model.inference import inference_network
 from cxrlab.progress import track
 
 
@@ -22,8 +23,8 @@ def predict_logits(
     of scores that differ and puts exported models off.
 
     Args:
-        classifier: switched to evaluation.
-        loader: batches in order.
+        classifier: not changed, but switched to evaluation and moved to the device.
+        loader: batches in order, of images or of features.
         device: where to compute.
         what: what the progress bar says.
 
@@ -31,14 +32,12 @@ def predict_logits(
         (N,) for two classes, else (N, K).
     """
     classifier.eval().to(device)
-    layout = torch.channels_last if _is_channels_last(classifier) else torch.contiguous_format
+    network = inference_network(classifier)
     parts = []
     for batch in track(loader, total=len(loader), what=what):
-        images = to_unit(batch["image"].to(device)).contiguous(memory_format=layout)
-        parts.append(classifier(images).float().cpu())
+        if "features" in batch:
+            logits = classifier.head(batch["features"].to(device))
+        else:
+            logits = network(to_unit(batch["image"].to(device)))
+        parts.append(logits.float().cpu())
     return torch.cat(parts).double().numpy()
-
-
-def _is_channels_last(classifier: Classifier) -> bool:
-    weights = next(p for p in classifier.parameters() if p.ndim == 4)
-    return weights.is_contiguous(memory_format=torch.channels_last)

@@ -23,6 +23,8 @@ def configure(
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     steps: int,
+    *,
+    fused: bool = True,
 ) -> OptimizerLRScheduler:
     """Optimizer and scheduler in Lightning's form.
 
@@ -32,8 +34,9 @@ def configure(
         optimizer: the `optimizer` section of the configuration.
         scheduler: the `scheduler` section.
         steps: optimizer steps of the whole run.
+        fused: update all weights in one kernel, as far as torch has one.
     """
-    built = build_optimizer(backbone, head, optimizer)
+    built = build_optimizer(backbone, head, optimizer, fused=fused)
     if scheduler["name"] == "none":
         return built
     if scheduler["name"] == "plateau":
@@ -60,7 +63,9 @@ def total_steps(trainer: pl.Trainer) -> int:
     return math.ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
 
 
-def build_optimizer(backbone: nn.Module, head: nn.Module, config: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(
+    backbone: nn.Module, head: nn.Module, config: Mapping[str, Any], *, fused: bool = True
+) -> Optimizer:
     """Adam, AdamW or SGD over four groups: backbone and head, with and without weight decay."""
     groups = []
     for module, rate in (
@@ -76,10 +81,11 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, config: Mapping[str, A
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
     if config["name"] == "sgd":
-        return torch.optim.SGD(groups, momentum=config["momentum"], nesterov=config["momentum"] > 0)
+        momentum = config["momentum"]
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
     betas = (config["momentum"], 0.999)
     kind = torch.optim.AdamW if config["name"] == "adamw" else torch.optim.Adam
-    return kind(groups, betas=betas)
+    return kind(groups, betas=betas, fused=fused)
 
 
 def rate_factor(step: int, steps: int, config: Mapping[str, Any]) -> float:

@@ -5,14 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxrlab.data.banks import MappedImages
 from cxrlab.data.batches import BatchLoader
 
 PIXELS = np.arange(40, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
 
 
 def loader(n: int = 30, batch: int = 8, seed: int | None = None) -> BatchLoader:
-    rows = np.arange(n, dtype=np.int64) + 5  # the split does not begin with the cache
-    return BatchLoader(PIXELS, rows, rows % 2, batch, seed=seed)
+    rows = np.arange(n, dtype=np.int64) + 3  # the split does not begin with the manifest
+    bank = MappedImages(PIXELS, np.arange(2, 40), pin=False)  # nor the manifest with the cache
+    return BatchLoader(bank, rows, (rows + 2) % 2, batch, seed=seed)
 
 
 @given(st.integers(1, 30), st.integers(1, 12))

@@ -21,7 +21,10 @@ def test_a_full_disk_names_the_cache_and_how_to_move_it(
     tmp_path: Path, compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_chest_xray(tmp_path / "chest_xray")
-    config = compose("data=chest_xray", f"data.root={root}", "data.image_size=32", "data.cache=c")
+    cache = tmp_path / "c"
+    config = compose(
+        "data=chest_xray", f"data.root={root}", "data.image_size=32", f"data.cache={cache}"
+    )
     monkeypatch.setattr(module, "write_atomically", no_space)
     with pytest.raises(UserError, match=r"c/duplicates: the disk is full.*CXRLAB_CACHE"):
         prepare(load_manifest(config.data), config.data)
@@ -29,4 +32,4 @@ def test_a_full_disk_names_the_cache_and_how_to_move_it(
     data = prepare(load_manifest(config.data), config.data)
     monkeypatch.setattr(run, "write_atomically", no_space)
     with pytest.raises(UserError, match=r"c/audit: the disk is full.*CXRLAB_CACHE"):
-        run.audit_cached(data, Path("c"))
+        run.audit_cached(data, cache)

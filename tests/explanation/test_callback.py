@@ -13,19 +13,31 @@ from cxrlab.explanation import figures
 from cxrlab.explanation.attribution import Attribution
 from cxrlab.explanation.callback import ExplanationPanel
 from cxrlab.explanation.integrated_gradients import IntegratedGradients
+from cxrlab.model.backbone import Normalise
+from cxrlab.model.head import Head
 from cxrlab.task import Task
+
+
+class TinyBackbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = Normalise((0.5,), (0.5,), standardise=False)
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.3), nn.Flatten()
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(self.normalise(images))
 
 
 class TinyModule(pl.LightningModule):
     def __init__(self, outputs: int = 1) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.3), nn.Flatten()
-        )
-        self.head = nn.Linear(4 * 14 * 14, outputs)
+        self.backbone = TinyBackbone()
+        self.head = Head(4 * 14 * 14, outputs, hidden=None, dropout=0.3)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.net(images)).squeeze(1)
+        return self.head(self.backbone(images))
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         assert all(module.training for module in self.modules())
@@ -44,11 +56,11 @@ class NoisyMethod(IntegratedGradients):
     """Draws random numbers, as SmoothGrad does."""
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        self, network: nn.Module, images: Tensor, targets: Tensor | None = None
     ) -> Attribution:
         torch.rand(5)
         np.random.rand(5)  # noqa: NPY002 - the global stream is what must be left alone
-        return super().__call__(model, images, targets)
+        return super().__call__(network, images, targets)
 
 
 class Record:
@@ -160,11 +172,11 @@ def test_a_finding_is_explained_beside_its_own_truth(
 
     class Asking(IntegratedGradients):
         def __call__(
-            self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+            self, network: nn.Module, images: Tensor, targets: Tensor | None = None
         ) -> Attribution:
             assert targets is not None
             asked.append(targets.tolist())
-            return super().__call__(model, images, targets)
+            return super().__call__(network, images, targets)
 
     def keep(cases, *rest):
         drawn.extend(case.facts for case in cases)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cxrlab.explanation import figures
+from cxrlab.explanation import figures, maps
 from cxrlab.explanation.maps import ColourScale
 
 SCALE = ColourScale(signed=1.0, absolute=1.0, sigma=2.0)
@@ -14,9 +14,10 @@ LONG = "person1946_bacteria_$4874$_" + "w" * 150 + ".jpeg"
 
 def case_of(size: int = 32, **changes) -> figures.Case:
     random = np.random.default_rng(0)
+    image = random.integers(0, 256, (size, size), dtype=np.uint8)
+    attribution = random.normal(size=(size, size)).astype(np.float32)
     known = {
-        "image": random.integers(0, 256, (size, size), dtype=np.uint8),
-        "attribution": random.normal(size=(size, size)).astype(np.float32),
+        "strip": maps.paint(image[None], attribution[None])[0][0],
         "name": "a.png",
         "facts": "true NORMAL   p(PNEUMONIA) 0.100 → NORMAL (threshold 0.5)",
         "completeness_error": 0.012,
@@ -47,7 +48,8 @@ def test_long_texts_stay_inside_and_apart(count: int):
 def test_images_are_drawn_dot_for_dot():
     case = case_of(size=32)
     pixels = pixels_of(figures.draw_gallery([case], "true_positives", SCALE, "method"))
-    enlarged = np.kron(case.image, np.ones((7, 7), dtype=np.uint8))  # 224 dots for 32 pixels
+    # 224 dots for 32 pixels.
+    enlarged = np.kron(case.strip[:, :32, 0], np.ones((7, 7), dtype=np.uint8))
     rows, columns = np.argwhere(found_at(pixels[..., 0], enlarged))[0]
     shown = pixels[rows : rows + 224, columns : columns + 224]
     assert (shown == enlarged[..., None]).all()

@@ -26,7 +26,7 @@ class Brightness:
         self.targets: list[int] = []
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+        self, network: nn.Module, images: Tensor, targets: Tensor | None = None
     ) -> Attribution:
         assert targets is not None
         self.targets = targets.tolist()
@@ -207,11 +207,11 @@ def test_refuses_masks_of_another_size(predictions, images, tmp_path: Path):
 def test_gives_the_method_images_in_unit_range(predictions, images, tmp_path: Path):
     class Checking(Brightness):
         def __call__(
-            self, model: nn.Module, images: Tensor, targets: Tensor | None = None
+            self, network: nn.Module, images: Tensor, targets: Tensor | None = None
         ) -> Attribution:
             assert images.shape == (2, 1, 24, 24)
             assert images.dtype == torch.float32
             assert 0.5 < images.max() <= 1
-            return super().__call__(model, images, targets)
+            return super().__call__(network, images, targets)
 
     explain(predictions, images, tmp_path, Checking())

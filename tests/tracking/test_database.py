@@ -14,6 +14,7 @@ import pytest
 from cxrlab.errors import UserError
 from cxrlab.tracking import database
 from cxrlab.tracking.database import file_system, prepare_database
+from cxrlab.tracking.revisions import migration_scripts
 
 
 def _ask(path: Path, statement: str) -> object:
@@ -24,7 +25,7 @@ def _ask(path: Path, statement: str) -> object:
 
 
 def _head() -> str | None:
-    return database._scripts().get_current_head()
+    return migration_scripts().get_current_head()
 
 
 @contextmanager
@@ -102,7 +103,7 @@ def test_an_upgrade_waits_for_nobody_who_has_it_open(
 ) -> None:
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
     path = mlruns / "mlflow.db"
-    known = database._scripts().get_revision(str(_head())).down_revision
+    known = migration_scripts().get_revision(str(_head())).down_revision
     _ask(path, f"UPDATE alembic_version SET version_num = '{known}' RETURNING version_num")
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -4,16 +4,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pytorch_lightning.callbacks import ModelCheckpoint
 
+from cxrlab.tracking.logger import RunLogger
 from cxrlab.tracking.run import NullRun
+
+
+def _written(folder: Path) -> list[list[object]]:
+    file = folder / "metrics.csv"
+    if not file.exists():
+        return []
+    return pd.read_csv(file)[["name", "step", "value"]].to_numpy().tolist()
 
 
 def test_lightnings_metrics_reach_the_run_from_the_first_process_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lightning_utilities.core.rank_zero import rank_zero_only
-
-    from cxrlab.tracking.logger import RunLogger
 
     logger = RunLogger(NullRun(tmp_path))
     logger.log_hyperparams({"a": 1})
@@ -22,9 +29,23 @@ def test_lightnings_metrics_reach_the_run_from_the_first_process_only(
     monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
     logger.log_metrics({"train/loss": 9.0}, step=5)
     monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
-    assert not (tmp_path / "metrics.csv").exists()
     logger.finalize("success")
-    table = pd.read_csv(tmp_path / "metrics.csv")
-    assert table[["name", "step", "value"]].to_numpy().tolist() == [["train/loss", 3, 0.5]]
+    assert _written(tmp_path) == [["train/loss", 3, 0.5]]
     assert logger.version == str(tmp_path)
     assert logger.save_dir == str(tmp_path)
+
+
+def test_batches_go_out_with_checkpoints_and_not_at_every_step(tmp_path: Path) -> None:
+    logger = RunLogger(NullRun(tmp_path))
+    logger.log_metrics({"train/loss": 0.5}, step=3)
+    logger.save()  # what Lightning calls after every step that it logs
+    assert _written(tmp_path) == []
+    logger.after_save_checkpoint(ModelCheckpoint())
+    assert _written(tmp_path) == [["train/loss", 3, 0.5]]
+
+
+def test_a_failed_fit_leaves_the_end_to_the_runs_owner(tmp_path: Path) -> None:
+    logger = RunLogger(NullRun(tmp_path))
+    logger.log_metrics({"train/loss": 0.5}, step=3)
+    logger.finalize("failed")
+    assert _written(tmp_path) == []

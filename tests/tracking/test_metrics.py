@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -75,3 +75,23 @@ def test_a_name_with_a_comma_stays_one_field(buffer: MetricBuffer, tmp_path: Pat
     buffer.add({"recall, class 1": 0.5}, 0)
     buffer.flush()
     assert '"recall, class 1",0,0.5,' in (tmp_path / "deep" / "metrics.csv").read_text()
+
+
+def test_metrics_are_taken_while_others_are_being_sent(tmp_path: Path) -> None:
+    jobs: list[Callable[[], None]] = []
+    sent: list[list[float]] = []
+
+    def send(points: Sequence[Point]) -> None:
+        sent.append([p.value for p in points])
+        buffer.add({"a": 9}, 9)  # as a step of the training would
+
+    buffer = MetricBuffer(tmp_path / "metrics.csv", send, jobs.append)
+    for step in range(1500):
+        buffer.add({"a": step}, step)
+    assert sent == []
+    jobs[0]()
+    assert [len(batch) for batch in sent] == [1000, 500]
+    buffer.send()
+    assert [len(batch) for batch in sent] == [1000, 500, 2]
+    buffer.write()
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 1503

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,6 @@ def test_metrics_go_out_in_batches_and_to_the_disk(
         monkeypatch.setattr(client, "log_batch", count)
         for step in range(1250):
             run.log_metrics({"train/loss": 1 / (step + 1), "lr": 0.1}, step)
-        assert sent == [1000, 1000]
     assert sent == [1000, 1000, 500]
     history = store.client().get_metric_history(run.run_id, "train/loss")
     assert [m.step for m in history] == list(range(1250))
@@ -206,14 +207,85 @@ def test_uploads_keep_their_place(start: Start, store: Store) -> None:
         run.upload("figures")
         run.upload("report.html")
         run.upload(Path("figures") / "inner" / "roc.png")
-        with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
-            run.upload("absent.csv")
         with pytest.raises(ValueError, match="not in the subpath"):
             run.upload("../elsewhere")
     client = store.client()
     assert [f.path for f in client.list_artifacts(run.run_id)] == ["figures", "report.html"]
     deep = client.list_artifacts(run.run_id, "figures/inner")
     assert [f.path for f in deep] == ["figures/inner/roc.png"]
+
+
+def test_uploading_what_is_not_there_fails_the_run(start: Start, store: Store) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.csv"), start() as run:
+        run.upload("absent.csv")
+    assert store.client().get_run(run.run_id).info.status == "FAILED"
+
+
+def test_what_is_drawn_meanwhile_is_uploaded_once_it_is_there(start: Start, store: Store) -> None:
+    asked, drawn = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        drawn.set()
+        assert asked.wait(30)
+        (run.output / "late.png").write_bytes(b"png")
+
+    with start() as run:
+        run.output.mkdir(exist_ok=True)
+        run.defer(draw)
+        run.upload("late.png")
+        run.log_metrics({"train/loss": 0.5}, 1)
+        assert drawn.wait(30)  # in another thread, while this one got here
+        assert not (run.output / "late.png").exists()
+        asked.set()
+        run.wait()
+        assert [f.path for f in store.client().list_artifacts(run.run_id)] == ["late.png"]
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt(), ValueError("crash")])
+def test_however_a_run_ends_nothing_that_it_was_given_is_lost(
+    end: BaseException | None, start: Start, store: Store
+) -> None:
+    def give(run: Run) -> None:
+        opened.append(run)
+        run.defer(lambda: time.sleep(0.2))
+        (run.output / "a.txt").parent.mkdir(exist_ok=True)
+        (run.output / "a.txt").write_text("a")
+        run.upload("a.txt")
+        run.log_metrics({"train/loss": 0.5}, 3)
+        run.flush()
+        if end is not None:
+            raise end
+
+    opened: list[Run] = []
+    expected = nullcontext() if end is None else pytest.raises(type(end))
+    with expected, start() as run:
+        give(run)
+    run_id = opened[0].run_id
+    assert [f.path for f in store.client().list_artifacts(run_id)] == ["a.txt"]
+    assert store.client().get_run(run_id).data.metrics == {"train/loss": 0.5}
+
+
+def test_a_store_that_fails_stops_the_run_at_its_next_word(
+    start: Start, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    def log(run: Run) -> None:
+        opened.append(run)
+        run.log_image(np.zeros((8, 8), np.uint8), key="a", step=0)
+        with suppress(UserError):
+            run.wait()
+        run.log_image(np.zeros((8, 8), np.uint8), key="a", step=1)
+        raise AssertionError("went on")
+
+    opened: list[Run] = []
+    monkeypatch.setattr(MlflowClient, "log_image", fail)
+    with pytest.raises(UserError, match="No space left on device"), start() as run:
+        log(run)
+    kept = store.client().get_run(opened[0].run_id)
+    assert kept.info.status == "FAILED"
+    assert "No space left" in kept.data.tags["cxrlab.error"]
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])

@@ -23,6 +23,17 @@ def test_the_package_does_not_import_mlflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_opening_a_store_that_is_ready_does_not_import_mlflow(mlruns: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cxrlab.tracking.store import open_store\n"
+        "store = open_store(None, Path(sys.argv[1]))\n"
+        "print(store.uri, sorted({'mlflow', 'alembic', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(mlruns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == f"sqlite:///{mlruns / 'mlflow.db'} []"
+
+
 def test_the_default_store_is_a_database_in_the_folder(store: Store, mlruns: Path) -> None:
     assert store.uri == f"sqlite:///{mlruns}/mlflow.db"
     assert store.artifact_root == str(mlruns / "artifacts")

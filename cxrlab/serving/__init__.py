@@ -1,0 +1,1 @@
+"""From a trained run to predictions of new image files."""

@@ -1,0 +1,65 @@
+"""The share of a whole epoch that callbacks and logging take: prints one number in [0, 1].
+
+An epoch as `python -m cxrlab.train` makes it, explanation panel and MLflow included, timed by
+Lightning's own profiler hooks. With one epoch the panel is drawn in it; by default it is drawn in
+every second one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+
+def main(*overrides: str) -> None:
+    """Train an epoch; see the module."""
+    from pytorch_lightning.profilers import Profiler
+
+    from benchmarks.session import open_session
+    from cxrlab.data.prepare import prepare
+    from cxrlab.data.sources import load_manifest
+    from cxrlab.tracking.logger import RunLogger
+    from cxrlab.train import train
+    from cxrlab.training import fit
+
+    spent: dict[str, float] = defaultdict(float)
+
+    class Clock(Profiler):
+        def __init__(self) -> None:
+            super().__init__()
+            self._started: dict[str, float] = {}
+
+        def start(self, action_name: str) -> None:
+            self._started[action_name] = time.perf_counter()
+
+        def stop(self, action_name: str) -> None:
+            spent[action_name] += time.perf_counter() - self._started.pop(action_name)
+
+    original, log = fit._trainer, RunLogger.log_metrics
+
+    def trainer(*arguments: Any) -> Any:
+        made = original(*arguments)
+        made.profiler = Clock()
+        return made
+
+    def timed(*arguments: Any, **options: Any) -> None:
+        start = time.perf_counter()
+        log(*arguments, **options)
+        spent["[Callback]logger"] += time.perf_counter() - start
+
+    fit._trainer, RunLogger.log_metrics = trainer, timed  # type: ignore[method-assign]
+    session = open_session(*overrides, "trainer.max_epochs=1", "evaluation.test=false",
+                           "explanation.gallery_images=0", "tracking.log_model=false")  # fmt: skip
+    train(session, prepare(load_manifest(session.config.data), session.config.data))
+    callbacks = {name: s for name, s in spent.items() if name.startswith("[Callback]")}
+    for name, seconds in sorted(callbacks.items(), key=lambda item: -item[1])[:8]:
+        print(f"{seconds:8.3f} s {name}")
+    print(sum(callbacks.values()) / spent["run_training_epoch"])
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    main(*sys.argv[1:])

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrlab.errors import UserError
+from cxrlab.evaluation.predictions import read_predictions
+from cxrlab.model.classifier import Classifier
+from cxrlab.serving.predictor import Predictor
+from cxrlab.task import Task
+
+SCORES = ["logit", "probability", "calibrated"]
+
+
+def test_new_predictions_are_those_of_the_evaluation(trained_run, predictor) -> None:
+    known = read_predictions(trained_run.output / "predictions/test.csv")
+    table = predictor.predict([trained_run.images / path for path in known["path"]])
+    np.testing.assert_allclose(table[SCORES], known[SCORES], atol=1e-4)
+    assert table["decision"].tolist() == known["decision"].tolist()
+    assert known["decision"].nunique() == 2, "a test that could not fail"
+
+
+def test_the_rows_are_in_the_order_of_the_files(trained_run, predictor) -> None:
+    files = sorted((trained_run.images / "test").rglob("*.jpeg"))
+    forwards = predictor.predict(files).iloc[::-1].reset_index(drop=True)
+    backwards = predictor.predict(files[::-1])
+    assert backwards["path"].tolist() == [str(f) for f in files[::-1]]
+    pd.testing.assert_frame_equal(forwards, backwards, check_exact=False, atol=1e-5)
+
+
+def test_an_unreadable_file_is_named_and_stops_no_other(
+    trained_run, predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = sorted((trained_run.images / "test").rglob("*.jpeg"))
+    empty, cut = tmp_path / "empty.png", tmp_path / "cut.jpeg"
+    empty.touch()
+    cut.write_bytes(good[0].read_bytes()[:-40])
+    files = [*good[:3], empty, *good[3:], cut, tmp_path / "missing.png"]
+    table = predictor.predict(files).set_index("path")
+    bad = table[table["error"] != ""]
+    assert bad.index.tolist() == [str(empty), str(cut), str(tmp_path / "missing.png")]
+    assert bad["error"].iloc[0] == "empty file"
+    assert bad[[*SCORES, "decision"]].isna().all(axis=None)
+    alone = predictor.predict(good).set_index("path")
+    pd.testing.assert_frame_equal(table.drop(index=bad.index), alone, check_exact=False, atol=1e-5)
+    assert "3 files can't be read" in caplog.text
+    assert "cut.jpeg: cut short" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("task", "decisions"),
+    [
+        (Task.exclusive(("a", "b", "c")), ["decision"]),
+        (Task.multilabel(("a", "b", "c")), ["decision_a", "decision_b", "decision_c"]),
+    ],
+    ids=["multiclass", "multilabel"],
+)
+def test_every_class_has_its_columns(
+    task: Task, decisions: list[str], trained_run, tmp_path: Path
+) -> None:
+    checkpoint = _checkpoint(task, trained_run.checkpoint, tmp_path / "best.ckpt")
+    file = next((trained_run.images / "test").rglob("*.jpeg"))
+    table = Predictor.load(checkpoint, torch.device("cpu")).predict([file, tmp_path / "no.png"])
+    scores = [f"{kind}_{name}" for kind in SCORES for name in task.classes]
+    assert table.columns.tolist() == ["path", *scores, *decisions, "error"]
+    assert table[[*scores, *decisions]].isna().all(axis=1).tolist() == [False, True]
+
+
+def test_the_number_of_threads_of_the_caller_is_left_alone(trained_run, predictor) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        predictor.predict(sorted((trained_run.images / "test").rglob("*.jpeg")))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_more_files_are_in_flight_than_a_few_batches(trained_run, predictor, monkeypatch):
+    """Memory stays the same however many files there are."""
+    alive, most = 0, 0
+    batches = predictor._batches([next(trained_run.images.rglob("*.jpeg"))] * 400)
+
+    def count(self, file: Path) -> str:
+        nonlocal alive, most
+        alive += 1
+        most = max(most, alive)
+        return "not read"
+
+    monkeypatch.setattr(Predictor, "_decode", count)
+    for batch in batches:
+        alive -= len(batch.errors)
+    assert 0 < most < 200
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file: file.unlink(), "no such checkpoint"),
+        (lambda file: file.write_bytes(b"PK nothing"), "damaged"),
+        (lambda file: file.write_bytes(file.read_bytes()[:9000]), "damaged"),
+        (lambda file: _without_point(file), "has not finished"),
+    ],
+    ids=["missing", "nonsense", "cut short", "unfinished"],
+)
+def test_a_checkpoint_that_is_of_no_use_is_one_line(
+    spoil, message: str, trained_run, tmp_path: Path
+) -> None:
+    file = tmp_path / "best.ckpt"
+    file.write_bytes(trained_run.checkpoint.read_bytes())
+    spoil(file)
+    with pytest.raises(UserError, match=message) as caught:
+        Predictor.load(file, torch.device("cpu"))
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def _without_point(file: Path) -> None:
+    saved = torch.load(file, weights_only=True)
+    del saved["operating_point"]
+    torch.save(saved, file)
+
+
+def _checkpoint(task: Task, like: Path, file: Path) -> Path:
+    saved = torch.load(like, weights_only=True)
+    arguments = saved["hyper_parameters"] | {
+        "task": task.kind,
+        "classes": list(task.classes),
+        "class_weights": [1.0] * task.outputs,
+    }
+    saved["hyper_parameters"] = arguments
+    saved["state_dict"] = Classifier(**arguments).state_dict()
+    cuts = [] if task.kind == "multiclass" else [0.5] * task.outputs
+    saved["operating_point"]["thresholds"] = [{"value": cut} for cut in cuts]
+    torch.save(saved, file)
+    return file
