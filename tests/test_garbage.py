@@ -38,7 +38,7 @@ def test_it_is_seldom_but_never_off_and_then_as_it_was() -> None:
 def test_what_was_there_when_the_work_began_is_not_walked_again() -> None:
     collect_as_usual()
     assert gc.get_freeze_count() > 10_000
-    assert not any(gc.get_objects(generation=2))
+    assert len(gc.get_objects(generation=2)) < 100
 
 
 def test_a_command_starts_with_it() -> None:

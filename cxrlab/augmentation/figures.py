@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+_SIDE = 176  # pixels of an image on the sheet
+_GAP, _CAPTION = 6, 18
 
 
 def draw_augmented(
@@ -17,8 +20,10 @@ def draw_augmented(
     augment: Callable[[Tensor, int], Tensor],
     *,
     draws: int = 6,
-) -> Figure:
+) -> Image.Image:
     """A row an image: itself, then several draws of its augmentation.
+
+    Drawn without matplotlib, which is slow with many small axes and not made for threads.
 
     Args:
         images: (N, H, W) uint8.
@@ -28,13 +33,13 @@ def draw_augmented(
     """
     original = torch.from_numpy(images.astype(np.float32) / 255).unsqueeze(1)
     columns = [original, *(augment(original, seed) for seed in range(draws))]
-    figure = Figure(figsize=(1.6 * len(columns), 1.75 * len(images)), layout="constrained")
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
-    for row, line in enumerate(axes):
-        for column, axis in enumerate(line):
-            axis.imshow(columns[column][row, 0], cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-            if row == 0:
-                axis.set_title("original" if column == 0 else f"draw {column}", fontsize=9)
-        line[0].set_ylabel(labels[row], fontsize=9)
-    return figure
+    width, height = _SIDE + _GAP, _SIDE + _GAP + _CAPTION
+    sheet = Image.new("L", (width * len(columns), height * len(images)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for column, versions in enumerate(columns):
+        for row, pixels in enumerate((versions[:, 0] * 255).round().byte().numpy()):
+            left, top = column * width, row * height
+            caption = f"draw {column}" if column else labels[row]
+            draw.text((left, top + 2), caption, fill="black", font=font)
+            sheet.paste(Image.fromarray(pixels).resize((_SIDE, _SIDE)), (left, top + _CAPTION))
+    return sheet

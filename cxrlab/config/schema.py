@@ -140,10 +140,10 @@ class ExplanationConfig(Section):
     """Attribution maps: a panel in training and galleries at the end."""
 
     method: Literal["integrated_gradients", "none"] = Field(description="how to attribute")
-    steps: int = Field(ge=2, le=4096, description="points on the path at first")
-    max_steps: int = Field(ge=2, le=4096, description="steps are doubled up to this")
-    tolerance: float = Field(gt=0, le=1, description="completeness error that ends doubling")
-    batch_size: Positive = Field(description="images x steps a forward and backward pass")
+    steps: int = Field(ge=2, le=4096, description="intervals of the path at first")
+    max_steps: int = Field(ge=2, le=4096, description="most intervals of an image")
+    tolerance: float = Field(gt=0, le=1, description="completeness error that ends refinement")
+    batch_size: Positive = Field(description="points a forward and backward pass")
     panel_images: int = Field(ge=0, description="fixed validation images drawn in training")
     every_n_epochs: Positive = Field(description="epochs between two panels")
     gallery_images: int = Field(ge=0, description="cases of each kind in the gallery")

@@ -53,9 +53,11 @@ class ImageDataModule(pl.LightningDataModule):
         self._eval_bank, self._eval_batch_size = eval_bank, eval_batch_size
         self.train_loader = self._loader("train", train_bank, batch_size, seed)
 
-    def images(self, split: str) -> NDArray[np.uint8]:
-        """(N, H, W) uint8 of one split, copied out of the memory map."""
-        return np.asarray(self.data.pixels[self.data.rows[self._in(split)]])
+    def images(
+        self, split: str, chosen: NDArray[np.int64] | slice = slice(None)
+    ) -> NDArray[np.uint8]:
+        """Images (N, H, W) uint8 of one split, or some of it, copied out of the memory map."""
+        return np.asarray(self.data.pixels[self.data.rows[self._in(split)[chosen]]])
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches, a new order every epoch."""

@@ -31,8 +31,8 @@ def explanation_panel(
     chosen = panel_indices(rows, strata, config.panel_images)
     panel = ExplanationPanel(
         # Training should not wait for the images whose integral converges late.
-        configured_method(config, max_steps=config.steps),
-        batches.images("val")[chosen],
+        configured_method(config, max_steps=min(config.steps * 5 // 4, config.max_steps)),
+        batches.images("val", np.asarray(chosen)),
         rows.iloc[chosen],
         task=manifest.task,
         explained=panel_explained(strata[chosen], manifest.task),

@@ -161,9 +161,9 @@ def _write_page(audit: Audit, data: PreparedData, file: Path) -> None:
 def _write_augmented(
     file: Path, images: NDArray[np.uint8], labels: list[str], augment: Augmenter
 ) -> None:
-    figure = draw_augmented(images, labels, augment)
+    sheet = draw_augmented(images, labels, augment)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    sheet.save(file)
 
 
 def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> None:

@@ -39,7 +39,10 @@ class SeededSteps(pl.Callback):
         # Lightning counts one step too many where a run is resumed between two steps.
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         if batch["seed"] is not None:
-            torch.manual_seed(batch["seed"])
+            # Not torch.manual_seed: without a GPU it keeps a note for one at every call, for ever.
+            torch.default_generator.manual_seed(batch["seed"])
+            if pl_module.device.type == "cuda":
+                torch.cuda.manual_seed(batch["seed"])
 
     def on_train_batch_end(
         self,

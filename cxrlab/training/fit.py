@@ -54,7 +54,7 @@ def fit(
     Raises:
         KeyboardInterrupt: the user or the system stopped it; `checkpoints/last.ckpt` is whole.
     """
-    _quieten()
+    _quieten(says_profile=config.trainer.profiler is not None)
     trainer = _trainer(
         config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, data, run, hardware)]
     )
@@ -136,9 +136,10 @@ def _shows_bar(config: TrainerConfig) -> bool:
     return config.progress_bar and sys.stdout.isatty()
 
 
-def _quieten() -> None:
+def _quieten(*, says_profile: bool) -> None:
     """Drop Lightning's advice on things that are as we want them."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    level = logging.INFO if says_profile else logging.WARNING  # its profile is a message too
+    logging.getLogger("pytorch_lightning").setLevel(level)
     for message in (
         r".*does not have many workers.*",
         r".*exists and is not empty.*",

@@ -57,7 +57,7 @@ class Bench:
         contestants: dict[str, tuple[str, ...]],
         *,
         pieces: int | None = None,
-        warm_up: int = 3,
+        warm_up: int = 10,
     ) -> dict[str, list[float]]:
         """Units a second of each contestant, a value a round."""
         with started(contestants, self.work / "logs", warm_up) as running:
@@ -285,6 +285,6 @@ MEASUREMENTS: dict[Callable[[Bench], Figures], tuple[str, ...]] = {
         "attribution_over_captum", "attribution_over_captum_best", "attribution_error_over_captum",
     ),
     prediction: ("prediction_over_plain",),
-    tracking: ("tracking_share",),
     memory: ("resident_megabytes_100k", "resident_100k_over_5k", "speed_100k_over_5k"),
+    tracking: ("tracking_share",),
 }  # fmt: skip

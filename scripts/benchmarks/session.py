@@ -31,7 +31,7 @@ from cxrlab.training.hardware import choose_hardware
 from cxrlab.training.optimizers import build_optimizer
 from cxrlab.training.session import Session
 
-IMAGES_EXPLAINED = 32
+IMAGES_EXPLAINED = 16
 
 
 def open_session(*overrides: str) -> Session:
@@ -89,7 +89,7 @@ def bare_step(config: Config, images: Tensor) -> Callable[[], None]:
 
 
 def attribution_images(config: Config) -> Tensor:
-    """Validation images, as many of each class as there are; (32, 1, H, W) in [0, 1]."""
+    """Validation images, as many of each class as there are; (16, 1, H, W) in [0, 1]."""
     data = prepare(load_manifest(config.data), config.data)
     inside = np.flatnonzero(data.manifest.table["split"].to_numpy() == "val")
     rows = data.manifest.table.iloc[inside]

@@ -116,10 +116,12 @@ def test_a_blur_keeps_the_sum_of_a_point_and_spreads_it(compose) -> None:
     assert (out.amax((1, 2, 3)) < 0.999).any()
 
 
-def test_the_figure_has_a_row_an_image(compose, tmp_path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype=np.uint8)
-    figure = draw_augmented(
-        pictures, ["NORMAL", "PNEUMONIA"], Augmenter(compose().augmentation), draws=3
+def test_the_sheet_shows_each_image_and_its_draws() -> None:
+    pictures = np.stack([np.full((32, 32), 40, np.uint8), np.full((32, 32), 80, np.uint8)])
+    sheet = np.asarray(
+        draw_augmented(pictures, ["NORMAL", "PNEUMONIA"], lambda x, seed: x + seed / 10, draws=3)
     )
-    assert len(figure.axes) == 8
-    figure.savefig(tmp_path / "f.png")
+    rows, columns = len(sheet) // 2, sheet.shape[1] // 4
+    centres = sheet[rows // 2 :: rows, columns // 2 :: columns]
+    assert centres.tolist() == [[40, 40, 66, 91], [80, 80, 106, 131]]
+    assert (sheet[:18] < 128).any()  # captions

@@ -10,13 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cxrlab
+from cxrlab.config.rule import Rule, parse_rule
 from cxrlab.errors import UserError
 from cxrlab.evaluation.threshold import (
-    Rule,
     Threshold,
     choose_threshold,
     choose_thresholds,
-    parse_rule,
     show_probability,
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 RING = 8  # pixels of 64
 COARSE = 8  # pixels a side
@@ -50,6 +49,8 @@ def exposure(thumbs: NDArray[np.uint8]) -> pd.DataFrame:
 
 def border(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The outermost 8 of 64 pixels, corners included, as at most 30 principal components."""
+    from sklearn.decomposition import PCA
+
     flat = thumbs[:, ring_mask()].astype(np.float32)
     components = min(_COMPONENTS, *flat.shape)
     reduce = PCA(components, svd_solver="randomized", random_state=0)

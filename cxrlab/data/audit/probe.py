@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
-from sklearn.base import ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
 
 Floats = NDArray[np.floating]
 
@@ -97,9 +96,15 @@ def held_out_area(
 
 def linear_model() -> ClassifierMixin:
     """Logistic regression of standardised features, held back."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
 
 
 def tree_model() -> ClassifierMixin:
     """A small tree, for features of which no order means anything, such as widths."""
+    from sklearn.tree import DecisionTreeClassifier
+
     return DecisionTreeClassifier(max_leaf_nodes=16, min_samples_leaf=20, random_state=0)
