@@ -23,7 +23,7 @@ def draw_augmented(
 ) -> Image.Image:
     """A row an image: itself, then several draws of its augmentation.
 
-    Drawn without matplotlib, which is slow with many small axes and not made for threads.
+    Drawn without matplotlib, which is slow with many small axes.
 
     Args:
         images: (N, H, W) uint8.

@@ -128,9 +128,9 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     run.defer(partial(_write_page, audit, data, run.output / "data" / "audit.html"))
+    # At once, since it computes with torch.
     images, labels = _some_of_training(data)
-    sheet = run.output / _SHEET
-    run.defer(partial(_write_augmented, sheet, images, labels, Augmenter(config.augmentation)))
+    _write_augmented(run.output / _SHEET, images, labels, Augmenter(config.augmentation))
     for name in ("config", "data", _SHEET):
         run.upload(name)
     for split in SPLITS:

@@ -43,7 +43,10 @@ class Run(Protocol):
         """Write what is buffered, and send it."""
 
     def defer(self, work: Callable[[], None]) -> None:
-        """Do some work, such as drawing what is then uploaded, while the caller goes on."""
+        """Do some work, such as drawing what is then uploaded, while the caller goes on.
+
+        It must not compute with torch: see `cxrlab.tracking.background`.
+        """
 
     def wait(self) -> None:
         """Return when everything that was given so far is stored."""
