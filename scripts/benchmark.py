@@ -69,6 +69,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cxrlab-benchmark-") as temporary:
         bench = Bench(data, chosen.work or Path(temporary), chosen.rounds, chosen.steps)
         bench.work.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(bench.work)  # for the runs of the contestants
         os.environ["CXRLAB_CACHE"] = str(bench.work / "cache")
         for measure, names in MEASUREMENTS.items():
             if wanted is None or wanted & set(names):

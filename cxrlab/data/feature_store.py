@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,9 +61,9 @@ class FeatureStore:
         """
         known = self._known()
         place = {digest: row for row, digest in enumerate(known)}
-        if not known:
-            return np.zeros((0, self._width), np.float32)
         rows = [place[digest] for digest in digests]
+        if not known:  # an empty file can't be mapped
+            return np.zeros((0, self._width), np.float32)
         stored = np.memmap(self._features, np.float32, "r", shape=(len(known), self._width))
         return np.asarray(stored[rows])
 
@@ -84,6 +85,8 @@ class FeatureStore:
                     stream.seek(first * self._width * 4)
                     stream.truncate()  # what an interrupted writer left
                     stream.write(np.ascontiguousarray(features[new], np.float32).tobytes())
+                    stream.flush()
+                    os.fsync(stream.fileno())  # before the digests say that it is there
                 with self._digests.open("r+b") as stream:
                     stream.seek(first * (_DIGEST_BYTES + 1))
                     stream.truncate()

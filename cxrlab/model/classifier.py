@@ -100,11 +100,9 @@ class Classifier(pl.LightningModule):
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of a batch of images, or of features that the backbone made earlier."""
-        if "features" in batch:
-            features_logits: Tensor = self.head(batch["features"])
-            return features_logits
-        images_logits: Tensor = self(batch["image"])
-        return images_logits
+        features = batch["features"] if "features" in batch else self.backbone(batch["image"])
+        logits: Tensor = self.head(features)
+        return logits
 
     def network(self) -> nn.Sequential:
         """Backbone and head alone, without Lightning: images to logits, as `forward`."""

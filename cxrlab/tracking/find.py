@@ -12,7 +12,7 @@ from cxrlab.tracking.store import Store, one_line_errors, open_store
 
 OUTPUT_TAG = "cxrlab.output"
 ID_FILE = "config/run_id.txt"
-_LATEST = "latest"
+LATEST = "latest"
 _MOST = 1000
 
 
@@ -42,13 +42,14 @@ def find_run(name: str, config: TrackingConfig) -> FoundRun:
     Raises:
         UserError: no run or several are meant, the run has finished, or its folder is gone.
     """
-    if name != _LATEST and Path(name).is_dir():
+    if name != LATEST and Path(name).is_dir():
         file = Path(name) / ID_FILE
         run_id = file.read_text().strip() if file.is_file() else None
         if run_id is None:
             return FoundRun(Path(name).absolute(), None)
         name = run_id
-    found = _lookup(name, open_store(config.uri, store_dir()))
+    store = open_store(config.uri, store_dir())
+    found = tracked_run(name, store, key="resume", finished=False)
     if found.status == "FINISHED":
         raise UserError(f"resume={name}: the run {found.run_id} has finished; start a new one")
     if not found.output.is_dir():
@@ -56,25 +57,37 @@ def find_run(name: str, config: TrackingConfig) -> FoundRun:
     return found
 
 
-def _lookup(name: str, store: Store) -> FoundRun:
+def tracked_run(name: str, store: Store, *, key: str, finished: bool) -> FoundRun:
+    """Look a run up in a store.
+
+    Args:
+        name: an MLflow run id, a unique prefix of one, or `latest`.
+        store: where to look.
+        key: the configuration key that named it, for messages.
+        finished: which runs `latest` is the last of: those that finished, or the others.
+
+    Raises:
+        UserError: no run or several are meant.
+    """
     client = store.client()
     with one_line_errors(store):
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = client.search_runs(experiments, max_results=_MOST, order_by=["start_time DESC"])
     known = [r for r in runs if OUTPUT_TAG in r.data.tags]
-    if name == _LATEST:
-        matching = [r for r in known if r.info.status != "FINISHED"][:1]
+    if name == LATEST:
+        matching = [r for r in known if (r.info.status == "FINISHED") == finished][:1]
     else:
         matching = [r for r in known if r.info.run_id.startswith(name)]
     if not matching:
-        what = "no unfinished run" if name == _LATEST else f"no run {name!r}"
+        kind = "finished" if finished else "unfinished"
+        what = f"no {kind} run" if name == LATEST else "neither a folder nor a run"
         raise UserError(
-            f"resume={name}: {what} in {store.shown}; python -m cxrlab.ui lists the runs"
+            f"{key}={name}: {what} in {store.shown}; python -m cxrlab.ui lists the runs"
         )
     if len(matching) > 1:
         ids = ", ".join(r.info.run_id for r in matching[:3])
         raise UserError(
-            f"resume={name}: {len(matching)} runs begin so ({ids}); give more characters"
+            f"{key}={name}: {len(matching)} runs begin so ({ids}); give more characters"
         )
     run = matching[0]
     return FoundRun(Path(run.data.tags[OUTPUT_TAG]), run.info.run_id, run.info.status)

@@ -198,9 +198,9 @@ def captum_attribution(checkpoint: str, best: str, *overrides: str) -> None:
 def cxrlab_prediction(checkpoint: str, folder: str) -> None:
     """Files to a table on disk; a mark a pass over the folder."""
     import torch
-    from cxrlab.serving.predictor import Predictor
 
     from cxrlab.allocator import keep_freed_memory
+    from cxrlab.serving.predictor import Predictor
 
     keep_freed_memory()
     predictor = Predictor.load(Path(checkpoint), torch.device("cpu"))
@@ -249,8 +249,6 @@ def cached_training(count: str, folder: str, *overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).resolve().parents[1]
-    sys.path.insert(0, str(here))
-    # The module that functions were registered in is this one, whatever its name.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     CONTESTANTS[sys.argv[1]](*sys.argv[2:])

@@ -59,6 +59,7 @@ def test_processes_add_at_once_without_loss(tmp_path: Path) -> None:
 
 
 def test_an_unknown_image_is_an_error(tmp_path: Path) -> None:
-    add(tmp_path, [1])
-    with pytest.raises(KeyError):
-        FeatureStore(tmp_path, WIDTH).read([digest(2)])
+    for known in ([], [1]):
+        add(tmp_path, known)
+        with pytest.raises(KeyError):
+            FeatureStore(tmp_path, WIDTH).read([digest(2)])

@@ -158,9 +158,7 @@ def test_metrics_that_cannot_be_sent_fail_the_run(
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     with pytest.raises(UserError, match="No space left on device"), start() as run:
         log(run)
-    kept = store.client().get_run(opened[0].run_id)
-    assert kept.info.status == "FAILED"
-    assert "No space left" in kept.data.tags["cxrlab.error"]
+    _assert_failed_without_space(store, opened[0])
     assert len(pd.read_csv(opened[0].output / "metrics.csv")) == 1
 
 
@@ -283,9 +281,7 @@ def test_a_store_that_fails_stops_the_run_at_its_next_word(
     monkeypatch.setattr(MlflowClient, "log_image", fail)
     with pytest.raises(UserError, match="No space left on device"), start() as run:
         log(run)
-    kept = store.client().get_run(opened[0].run_id)
-    assert kept.info.status == "FAILED"
-    assert "No space left" in kept.data.tags["cxrlab.error"]
+    _assert_failed_without_space(store, opened[0])
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
@@ -328,3 +324,9 @@ def test_without_mlflow_the_metrics_are_on_disk(start: Start, tmp_path: Path) ->
     lines = (tmp_path / "output" / "metrics.csv").read_text().splitlines()
     assert lines[1].startswith("val/auroc,7,0.5,")
     assert lines[2].startswith("train/loss,3,0.5,")
+
+
+def _assert_failed_without_space(store: Store, run: Run) -> None:
+    kept = store.client().get_run(run.run_id)
+    assert kept.info.status == "FAILED"
+    assert "No space left" in kept.data.tags["cxrlab.error"]

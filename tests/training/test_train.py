@@ -227,3 +227,26 @@ def test_patients_are_hashed_unless_they_are_to_be_plain(run_training) -> None:
         assert sorted(one["patient_id"].value_counts()) == sorted(
             other["patient_id"].value_counts()
         )
+
+
+@pytest.mark.slow
+def test_a_compiled_backbone_trains_to_a_checkpoint_of_the_usual_names(run_training) -> None:
+    options = ("explanation=none", "trainer.max_epochs=1", "model.backbone=resnet10t")
+    compiled = run_training(*options, "trainer.compile=default", name="compiled").output
+    plain = run_training(*options, name="plain").output
+    assert weights(compiled).keys() == weights(plain).keys()
+    assert last(compiled, "val/loss") == pytest.approx(last(plain, "val/loss"), rel=1e-3)
+
+
+def test_the_backbone_is_compiled_in_the_mode_that_is_asked_for(
+    run_training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, mode: modes.append(mode))
+    run_training("explanation=none", "trainer.max_epochs=1", "trainer.compile=reduce-overhead")
+    assert modes == ["reduce-overhead"]
+
+
+def test_the_profile_is_shown(run_training, caplog: pytest.LogCaptureFixture) -> None:
+    run_training("explanation=none", "trainer.max_epochs=1", "trainer.profiler=simple")
+    assert "run_training_batch" in caplog.text
