@@ -19,7 +19,8 @@ class FeatureStore:
     """A folder of float32 features that one network makes of images decoded in one way.
 
     `features.f32` holds a row an image and `digests.txt` the digests in the same order; a row
-    counts once its digest is there, which is written last. Several processes may read and add.
+    counts once its digest is there, which is written last; what an interrupted writer left behind
+    the last such row is overwritten. Several processes may read and add.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -83,13 +84,11 @@ class FeatureStore:
             try:
                 with self._features.open("r+b") as stream:
                     stream.seek(first * self._width * 4)
-                    stream.truncate()  # what an interrupted writer left
                     stream.write(np.ascontiguousarray(features[new], np.float32).tobytes())
                     stream.flush()
                     os.fsync(stream.fileno())  # before the digests say that it is there
                 with self._digests.open("r+b") as stream:
                     stream.seek(first * (_DIGEST_BYTES + 1))
-                    stream.truncate()
                     stream.write("".join(f"{digests[i]}\n" for i in new).encode())
             except OSError as error:
                 raise storage_error(error, self._folder, features.nbytes) from error

@@ -73,7 +73,8 @@ class MovingAverage(WeightAveraging):
         """Keep the count of averages on the host, where torch reads it twice a step."""
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
-            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+            count = self._average_model.n_averaged
+            self._average_model.n_averaged = torch.zeros_like(count, device="cpu")
 
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
         # The same as `count`, which lies on the device: to read it there would wait for the GPU.

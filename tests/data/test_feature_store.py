@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +49,13 @@ def test_a_half_written_row_is_as_if_never_written(tmp_path: Path, file: str, cu
     assert store.read([digest(n) for n in (1, 2, 3)])[:, 0].tolist() == [1, 2, 3]
 
 
-def test_processes_add_at_once_without_loss(tmp_path: Path) -> None:
-    jobs = [list(range(start, start + 15)) for start in (0, 10, 20, 5)]
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        list(pool.map(add, [tmp_path] * 4, jobs))
+def test_many_add_at_once_without_loss_and_nothing_twice(tmp_path: Path) -> None:
+    jobs = [[n] for start in (0, 10, 20, 5) for n in range(start, start + 15)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, [tmp_path] * len(jobs), jobs))
     read = FeatureStore(tmp_path, WIDTH).read([digest(n) for n in range(35)])
     assert np.array_equal(read, features(list(range(35))))
+    assert (tmp_path / "features.f32").stat().st_size == 35 * WIDTH * 4
 
 
 def test_an_unknown_image_is_an_error(tmp_path: Path) -> None:

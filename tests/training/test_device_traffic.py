@@ -87,6 +87,16 @@ def test_a_step_on_resident_images_neither_waits_nor_transfers(config) -> None:
         assert step.seen == Counter()
 
 
+def test_the_average_lies_with_the_weights_and_its_count_with_the_host(config) -> None:
+    data = prepare(load_manifest(config.data), config.data)
+    classifier, _ = build_classifier(config, data)
+    average = MovingAverage(0.99)
+    average.setup(None, classifier.to("meta"), "fit")
+    made = average._average_model
+    assert {p.device.type for p in made.module.parameters()} == {"meta"}
+    assert made.n_averaged.device.type == "cpu"
+
+
 def _move(module: torch.nn.Module, device: torch.device) -> None:
     """`Module.to` can't replace real tensors by fake ones."""
     for part in module.modules():
