@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import BinaryAUROC
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -84,26 +84,19 @@ def evaluation_transform() -> transforms.Compose:
     )
 
 
-def loaders(
-    folder: Path, split: tuple[Sequence[str], Sequence[str]] | None, workers: int
-) -> tuple[DataLoader, DataLoader | None]:
-    """Batches of a folder of class folders.
+def loaders(train: Path, val: Path | None, workers: int) -> tuple[DataLoader, DataLoader | None]:
+    """Batches of folders of class folders.
 
     Args:
-        folder: class folders.
-        split: paths relative to the folder of training and of validation images; None: all.
+        train: training images.
+        val: validation images, if there are to be some.
         workers: of each loader.
     """
-    train = ImageFolder(str(folder), training_transform())
     options = {"batch_size": BATCH, "num_workers": workers, "persistent_workers": workers > 0}
-    if split is None:
-        return DataLoader(train, shuffle=True, drop_last=True, **options), None
-    val = ImageFolder(str(folder), evaluation_transform())
-    place = {str(Path(path).relative_to(folder)): i for i, (path, _) in enumerate(train.samples)}
-    inside = [[place[path] for path in paths] for paths in split]
+    images = ImageFolder(str(train), training_transform())
     return (
-        DataLoader(Subset(train, inside[0]), shuffle=True, drop_last=True, **options),
-        DataLoader(Subset(val, inside[1]), **options),
+        DataLoader(images, shuffle=True, drop_last=True, **options),
+        DataLoader(ImageFolder(str(val), evaluation_transform()), **options) if val else None,
     )
 
 

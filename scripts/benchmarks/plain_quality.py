@@ -7,8 +7,10 @@ end, as Lightning does it.
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 START = time.time()
 
@@ -18,21 +20,31 @@ def main(manifest: str, folder: str, quality: str, seed: str) -> None:
     import pandas as pd
     import pytorch_lightning as pl
 
-    from benchmarks.plain import PlainClassifier, loaders
+    from benchmarks.plain import loaders
+
+    pl.seed_everything(int(seed), verbose=False)
+    with tempfile.TemporaryDirectory() as links:
+        for path, label, split in pd.read_csv(manifest)[["path", "label", "split"]].values:
+            link = Path(links) / split / label / Path(path).name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((Path(folder) / path).resolve())
+        train, val = loaders(Path(links) / "train", Path(links) / "val", workers=0)
+        _train(train, val, float(quality))
+
+
+def _train(train: Any, val: Any, quality: float) -> None:
+    import pytorch_lightning as pl
+
+    from benchmarks.plain import PlainClassifier
     from cxrlab.config.paths import weights_dir
 
     class Stop(pl.Callback):
         def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-            if float(trainer.callback_metrics["val/auroc"]) >= float(quality):
+            found = float(trainer.callback_metrics["val/auroc"])
+            print(f"{time.time() - START:.0f} s: validation AUROC {found:.4f}", flush=True)
+            if found >= quality:
                 trainer.should_stop = True
 
-    pl.seed_everything(int(seed), verbose=False)
-    table = pd.read_csv(manifest)
-    inside = [
-        [str(Path(p).relative_to("train")) for p in table["path"][table["split"] == split]]
-        for split in ("train", "val")
-    ]
-    train, val = loaders(Path(folder) / "train", (inside[0], inside[1]), workers=0)
     known = weights_dir()
     file = known / "mobilenetv2_100.safetensors" if known else None
     trainer = pl.Trainer(
