@@ -44,6 +44,7 @@ def train(session: Session, data: PreparedData) -> str:
     from cxrlab.data.audit.gate import heed
     from cxrlab.data.audit.run import audit_cached
     from cxrlab.evaluation import stage
+    from cxrlab.evaluation.calibration import check_method
     from cxrlab.evaluation.summary import print_results
     from cxrlab.explanation.stage import explain_gallery, explanation_panel
     from cxrlab.garbage import collect_as_usual
@@ -54,6 +55,7 @@ def train(session: Session, data: PreparedData) -> str:
     from cxrlab.training.inference import predict_logits
 
     config = session.config
+    check_method(config.evaluation.calibration, data.manifest.task)
     store = record.open_configured_store(config.tracking)
     data = record.with_hashed_patients(data, config.tracking, store)
     audit = audit_cached(data, cache_dir(config.data.cache))
@@ -77,8 +79,8 @@ def train(session: Session, data: PreparedData) -> str:
             name: predict_logits(classifier, loader, hardware.device, f"predicting {name}")
             for name, loader in splits.items()
         }
-        evaluation = stage.evaluate(data.manifest, logits, config.threshold)
-        stage.write(evaluation, data.manifest.task, run.output)
+        evaluation = stage.evaluate(data.manifest, logits, config.threshold, config.evaluation)
+        stage.write(evaluation, run.output)
         record.write_results(run, evaluation, classifier)
         explain_gallery(config.explanation, classifier, evaluation, batches, run)
         record.upload_outputs(run)

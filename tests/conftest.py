@@ -17,11 +17,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import AuditConfig, Config, PredictConfig
+from cxrlab.config.schema import AuditConfig, Config, EvaluateConfig, PredictConfig
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
-SCHEMAS = {"train": Config, "audit": AuditConfig, "predict": PredictConfig}
+SCHEMAS = {
+    "train": Config,
+    "audit": AuditConfig,
+    "predict": PredictConfig,
+    "evaluate": EvaluateConfig,
+}
 
 # A busy machine must not fail a test that is right.
 settings.register_profile("cxrlab", deadline=None)

@@ -11,10 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
-RuleKind = Literal["youden", "sensitivity", "specificity", "number"]
+RuleKind = Literal["youden", "sensitivity", "specificity", "cost", "number"]
 
-_VALID = "youden, sensitivity:X or specificity:X with 0 < X <= 1, or a number in [0, 1]"
-_NAMES = ("youden", "sensitivity", "specificity")
+_VALID = (
+    "youden, sensitivity:X or specificity:X with 0 < X <= 1, cost:FN/FP with what a missed and a "
+    "false case cost, or a number in [0, 1]"
+)
+_NAMES = ("youden", "sensitivity", "specificity", "cost")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Rule:
 
     Attributes:
         kind: how the threshold is found; `number`: it is given.
-        level: the sensitivity or specificity to reach, or the given threshold; None for youden.
+        level: the sensitivity or specificity to reach, what a missed case costs where a false one
+            costs 1, or the given threshold; None for youden.
     """
 
     kind: RuleKind
@@ -37,7 +41,11 @@ class Rule:
 
 
 def parse_rule(text: str | float) -> Rule:
-    """Read a threshold rule: `youden`, `sensitivity:X`, `specificity:X` or a number in [0, 1].
+    """Read a threshold rule.
+
+    Args:
+        text: `youden`, `sensitivity:X`, `specificity:X`, `cost:FN/FP` (such as `cost:5/1`, or
+            `cost:5`) or a number in [0, 1].
 
     Raises:
         ValueError: no such rule, or a level that is no number or out of range; the message
@@ -58,10 +66,23 @@ def parse_rule(text: str | float) -> Rule:
         if colon:
             raise ValueError(f"{written!r}: youden takes no level; valid: {_VALID}")
         return Rule("youden")
+    if name == "cost":
+        return Rule("cost", _cost(written, level_text))
     level = _number(level_text)
     if level is None or not 0 < level <= 1:
         raise ValueError(f"{written!r} needs a level in (0, 1], as in {name}:0.95; valid: {_VALID}")
     return Rule(cast("RuleKind", name), level)
+
+
+def _cost(written: str, text: str) -> float:
+    missed, slash, false = text.partition("/")
+    costs = [_number(missed), _number(false) if slash else 1.0]
+    if any(cost is None or not 0 < cost < math.inf for cost in costs):
+        raise ValueError(
+            f"{written!r} needs what a missed and a false case cost, both above 0, as in "
+            f"cost:5/1; valid: {_VALID}"
+        )
+    return float(costs[0] or 0) / float(costs[1] or 1)
 
 
 def _number(text: str) -> float | None:

@@ -5,13 +5,22 @@ Values live in the YAML files alone: no field here has a default, so a key has o
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from cxrlab.config.datasets import DataConfig
 from cxrlab.config.rule import parse_rule
 from cxrlab.config.section import Fraction, NonNegative, OpenFraction, Positive, Section, Side
+
+
+def _enough_samples(value: int) -> int:
+    if 0 < value < 200:
+        raise ValueError(f"{value} samples have no 2.5 % tail worth telling; 0 or >= 200")
+    return value
+
+
+Samples = Annotated[int, Field(ge=0, le=100_000), AfterValidator(_enough_samples)]
 
 
 class AugmentationConfig(Section):
@@ -134,6 +143,10 @@ class EvaluationConfig(Section):
 
     batch_size: Positive = Field(description="images a forward pass")
     test: bool = Field(description="read test once, at the end")
+    calibration: Literal["temperature", "isotonic"] = Field(
+        description="how validation turns scores into probabilities"
+    )
+    bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
 
 
 class ExplanationConfig(Section):
@@ -219,3 +232,20 @@ class PredictConfig(Section):
         if not value:
             raise ValueError("names no images; give input=PATH of a file, a folder or a glob")
         return value
+
+
+class EvaluateConfig(Section):
+    """The numbers of a finished run, or of another dataset."""
+
+    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
+    data: DataConfig | None = Field(description="dataset to score; null: the run's predictions")
+    split: Literal["train", "val", "test"] | None = Field(
+        description="images of this split of the dataset; null: all"
+    )
+    seen: Literal["drop", "keep"] = Field(description="images that the run knows already")
+    labels: dict[str, str | tuple[str, ...]] | None = Field(
+        description="for each class of the model, what stands for it; null: the same name"
+    )
+    batch_size: Positive = Field(description="images a forward pass")
+    bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
+    tracking: TrackingConfig

@@ -28,9 +28,14 @@ PROBABILISTIC = ("brier", "nll", "ece")
 CALIBRATED = tuple(f"{name}_calibrated" for name in PROBABILISTIC)
 CELLS = ("tn", "fp", "fn", "tp")
 SUMMARY = (*RANKING, "accuracy", "balanced_accuracy", *COUNTED, *PROBABILISTIC, *CALIBRATED)
-BINARY = ("n", "prevalence", *SUMMARY, *CELLS, "threshold")
+RATIOS = ("accuracy", "balanced_accuracy", *COUNTED)
+# At 0.5, whatever the threshold: what a reader who knows of none would see.
+AT_HALF = tuple(f"{name}_at_0.5" for name in RATIOS)
 
-_DECIDED = ("accuracy", "balanced_accuracy", *COUNTED, *CELLS, "threshold")
+FINDING = ("n", "prevalence", *SUMMARY, *CELLS, "threshold")
+BINARY = (*FINDING, *AT_HALF)
+
+_DECIDED = (*RATIOS, *CELLS, "threshold")
 
 
 def binary_outcomes(
@@ -54,11 +59,13 @@ def binary_outcomes(
     if reason is not None:
         return dict.fromkeys(BINARY, reason) | size
     truth = target.astype(np.int64)
+    at_half = _decided(truth, probability, answers, 0.5)
     return {
         **size,
         "prevalence": float(truth.mean()),
         **ranking(truth, probability, answers),
         **_decided(truth, probability, answers, threshold),
+        **{f"{name}_at_0.5": at_half[name] for name in RATIOS},
         **probabilistic(truth, probability, calibrated),
     }
 

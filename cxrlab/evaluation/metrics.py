@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from cxrlab.evaluation.binary import (
     BINARY,
     CELLS,
     COUNTED,
+    FINDING,
     RANKING,
     SUMMARY,
     Outcome,
@@ -31,16 +32,37 @@ from cxrlab.task import Task
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What could be computed of a prediction table, and why the rest could not.
 
     Attributes:
         values: metric by name.
         absent: reason by the name of the metric; shares no name with `values`.
+        intervals: of those values that `add_intervals` could give one.
+        no_interval: reason by the name of the others.
     """
 
     values: dict[str, float]
     absent: dict[str, str]
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    no_interval: dict[str, str] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, float]:
+        """Values, and the ends of their intervals as `<metric>_low` and `<metric>_high`."""
+        ends = {
+            f"{name}_{end}": value
+            for name, interval in self.intervals.items()
+            for end, value in (("low", interval.low), ("high", interval.high))
+        }
+        return self.values | ends
 
 
 def evaluate_table(table: pd.DataFrame, task: Task, *, thresholds: Sequence[float]) -> Metrics:
@@ -49,7 +71,8 @@ def evaluate_table(table: pd.DataFrame, task: Task, *, thresholds: Sequence[floa
     Two classes (class 1 is positive): `n`, `prevalence`, `auroc`, `auprc` (average precision),
     `brier`, `nll` (natural log), `ece` (15 equal-mass bins) of the raw probability and, as
     `..._calibrated`, of the calibrated one; at probability >= threshold `tn`, `fp`, `fn`, `tp`,
-    `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `threshold`.
+    `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `threshold`; the
+    ratios also at probability >= 0.5, as `..._at_0.5`.
 
     More classes: each image is decided as its most probable class. `confusion_<true>_<pred>`
     counts; `auroc`, `auprc`, `precision`, `recall`, `specificity`, `f1` and `prevalence` of each
@@ -58,9 +81,10 @@ def evaluate_table(table: pd.DataFrame, task: Task, *, thresholds: Sequence[floa
     is of the most probable class. A mean is absent where one of its parts is: without one of
     a few classes it answers another question.
 
-    Findings that do not exclude one another: all metrics of two classes for each finding, on the
-    images whose truth is known, as `<metric>_<class>`; without suffix `n`, all images, and the
-    unweighted mean over the findings of each metric but `prevalence`, the counts and `threshold`.
+    Findings that do not exclude one another: the metrics of two classes at the finding's own
+    threshold, on the images whose truth is known, as `<metric>_<class>`; without suffix `n`, all
+    images, and the unweighted mean over the findings of each metric but `prevalence`, the counts
+    and `threshold`.
     A mean is of the findings that have the metric, for among many some are too rare for a small
     split; `absent` holds the others.
 
@@ -94,7 +118,7 @@ def metric_names(task: Task) -> list[str]:
     if task.kind == "binary":
         return list(BINARY)
     if task.kind == "multilabel":
-        return ["n", *SUMMARY, *(f"{name}_{c}" for c in task.classes for name in BINARY)]
+        return ["n", *SUMMARY, *(f"{name}_{c}" for c in task.classes for name in FINDING)]
     each = (*RANKING, *COUNTED, "prevalence")
     return ["n", *SUMMARY, *(f"{name}_{c}" for name in each for c in task.classes), *_cells(task)]
 
@@ -161,8 +185,8 @@ def _findings(
             thresholds[index] if thresholds else None,
         )
         if not known.any():
-            own = dict.fromkeys(BINARY, f"no image is labelled for {name}") | {"n": 0.0}
-        each.append(own)
+            own = dict.fromkeys(FINDING, f"no image is labelled for {name}") | {"n": 0.0}
+        each.append({metric: own[metric] for metric in FINDING})
     outcomes = {
         f"{metric}_{name}": outcome
         for name, own in zip(task.classes, each, strict=True)

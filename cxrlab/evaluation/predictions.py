@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, softmax
 
 from cxrlab.errors import UserError
+from cxrlab.evaluation.calibration import Calibration, to_probability
 from cxrlab.task import Task
 
 FloatArray = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ def prediction_table(
     logits: npt.ArrayLike,
     task: Task,
     *,
-    temperature: float,
+    calibration: Calibration,
     thresholds: Sequence[float],
     report_columns: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def prediction_table(
             the task's target columns and the reporting columns.
         logits: (N,) for two classes, where class 1 is positive; else (N, K).
         task: what is predicted.
-        temperature: > 0; divides the logits for `calibrated`.
+        calibration: makes `calibrated` of the logits.
         thresholds: in [0, 1], one for two classes, or one a finding: `decision` (of a finding
             `decision_<class>`) is 1 where its `probability` >= threshold. None leave it empty.
             More than two classes take none: `decision` is the index of the most probable one.
@@ -52,22 +52,20 @@ def prediction_table(
 
     Raises:
         UserError: a logit is not finite; names the first such image.
-        ValueError: shapes, thresholds, temperature or reporting columns make no sense.
+        ValueError: shapes, thresholds or reporting columns make no sense.
     """
     values = np.asarray(logits, dtype=np.float64)
     shape = (len(rows),) if task.kind == "binary" else (len(rows), task.outputs)
     if values.shape != shape:
         raise ValueError(f"logits have shape {values.shape}, not {shape}")
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature} is not above 0")
     check_thresholds(task, thresholds)
     _check_report_columns(report_columns)
     _check_finite(rows, values)
-    probability = _probability(values, task)
+    probability = to_probability(values, task)
     by_kind = {
         "logit": values,
         "probability": probability,
-        "calibrated": _probability(values / temperature, task),
+        "calibrated": calibration.probability(values, task),
     }
     parts: dict[str, Any] = {name: _text(rows[name]) for name in ("path", "patient_id", "split")}
     parts |= _truth(rows, task)
@@ -213,10 +211,6 @@ def _check_finite(rows: pd.DataFrame, values: FloatArray) -> None:
             f"images, first {rows['path'].iloc[first]}: training diverged or the weights are "
             "damaged; lower optimizer.lr or set trainer.precision=32-true"
         )
-
-
-def _probability(logits: FloatArray, task: Task) -> FloatArray:
-    return np.asarray(softmax(logits, axis=1) if task.kind == "multiclass" else expit(logits))
 
 
 def _truth(rows: pd.DataFrame, task: Task) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cxrlab.evaluation.binary import AT_HALF
 from cxrlab.evaluation.metrics import Metrics, confusion_counts
 from cxrlab.evaluation.threshold import Threshold, show_probability
 from cxrlab.task import Task
@@ -178,7 +179,8 @@ def _absent_lines(metrics_by_split: Mapping[str, Metrics], task: Task) -> list[T
     """One line for the metrics of a split that are absent for one reason."""
     lines = []
     for split, metrics in metrics_by_split.items():
-        by_reason = sorted(metrics.absent.items(), key=lambda item: item[1])
+        absent = {name: why for name, why in metrics.absent.items() if name not in AT_HALF}
+        by_reason = sorted(absent.items(), key=lambda item: item[1])
         for reason, group in groupby(by_reason, key=lambda item: item[1]):
             names = dict.fromkeys(_metric(name, task) for name, _ in group)
             lines.append(Text(f"Not computed on {split}, because {reason}: {', '.join(names)}"))
@@ -194,8 +196,11 @@ def _metric(name: str, task: Task) -> str:
 
 
 def _shown(metrics: Metrics, name: str) -> str:
-    value = metrics.values.get(name)
-    return _ABSENT if value is None else f"{value:.3f}"
+    value, interval = metrics.values.get(name), metrics.intervals.get(name)
+    if value is None:
+        return _ABSENT
+    ends = f" ({interval.low:.3f}-{interval.high:.3f})" if interval else ""
+    return f"{value:.3f}{ends}"
 
 
 def _table(corner: str) -> Table:

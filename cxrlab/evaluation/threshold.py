@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,8 @@ def choose_threshold(
       the more sensitive one.
     * `sensitivity:X` takes, of the cuts with sensitivity >= X, the most specific, then the most
       sensitive; `specificity:X` the mirror image.
+    * `cost:FN/FP` takes the least sum of costs over the split's images, at its own prevalence;
+      equal cuts as for `youden`.
 
     Args:
         rule: see `parse_rule`.
@@ -171,7 +173,16 @@ class _Cuts:
                     f"the scores of {where} do not tell the classes apart (Youden's J is 0), so "
                     "the threshold puts every image in one class; train longer or give a number"
                 )
-            return float(self.value[np.lexsort((self.tp, self.gap, j))[-1]])
+            return float(self.value[self._widest_of_best(j)])
+        if rule.kind == "cost":
+            cost = cast("float", rule.level) * (self.positives - self.tp) + self.fp
+            best = self._widest_of_best(-cost)
+            if self.tp[best] + self.fp[best] in (0, self.positives + self.negatives):
+                warn(
+                    f"threshold={rule} is cheapest on {where} with every image in one class; "
+                    "change the costs, or choose by youden, sensitivity:X or specificity:X"
+                )
+            return float(self.value[best])
         first, second = sensitivity, specificity
         if rule.kind == "specificity":
             first, second = specificity, sensitivity
@@ -183,3 +194,6 @@ class _Cuts:
             )
         order = np.lexsort((first[reached], second[reached]))
         return float(self.value[reached][order[-1]])
+
+    def _widest_of_best(self, worth: npt.NDArray[Any]) -> int:
+        return int(np.lexsort((self.tp, self.gap, worth))[-1])

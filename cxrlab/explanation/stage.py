@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cxrlab.config.schema import ExplanationConfig
 from cxrlab.data.datamodule import ImageDataModule
 from cxrlab.data.masks import read_masks
-from cxrlab.evaluation.stage import Evaluation
+from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.explanation.callback import ExplanationPanel
 from cxrlab.explanation.gallery import explain_cases
 from cxrlab.explanation.integrated_gradients import IntegratedGradients

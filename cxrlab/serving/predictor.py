@@ -22,6 +22,7 @@ from cxrlab.config.datasets import Preprocess
 from cxrlab.cores import cores
 from cxrlab.data.images import UnreadableImageError, decode, read_file
 from cxrlab.errors import UserError, warn
+from cxrlab.evaluation.evaluation import OperatingPoint
 from cxrlab.evaluation.predictions import prediction_table
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.inference import inference_network
@@ -54,8 +55,7 @@ class Predictor:
         task: what is predicted.
         image_size: side S of the square input, pixels.
         preprocess: how a file's image becomes that square.
-        temperature: the logits are divided by it for `calibrated`.
-        thresholds: one for two classes, one a finding, none for more than two classes.
+        point: from logits to calibrated probabilities and decisions.
     """
 
     network: nn.Module
@@ -63,8 +63,7 @@ class Predictor:
     task: Task
     image_size: int
     preprocess: Preprocess
-    temperature: float
-    thresholds: tuple[float, ...]
+    point: OperatingPoint
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> Predictor:
@@ -80,15 +79,13 @@ class Predictor:
         saved = _read(checkpoint)
         classifier = Classifier(**saved["hyper_parameters"])
         classifier.load_state_dict(saved["state_dict"])
-        point = saved["operating_point"]
         return cls(
             network=inference_network(classifier.to(device)),
             device=device,
             task=classifier.task,
             image_size=classifier.image_size,
             preprocess=Preprocess.model_validate(saved["hyper_parameters"]["preprocess"]),
-            temperature=point["temperature"],
-            thresholds=tuple(threshold["value"] for threshold in point["thresholds"]),
+            point=OperatingPoint.from_plain(saved["operating_point"]),
         )
 
     def predict(self, files: Sequence[Path]) -> pd.DataFrame:
@@ -182,8 +179,8 @@ class Predictor:
             paths.assign(**unknown),
             logits[:, 0] if self.task.kind == "binary" else logits,
             self.task,
-            temperature=self.temperature,
-            thresholds=self.thresholds,
+            calibration=self.point.calibration,
+            thresholds=self.point.cuts,
         ).drop(columns=["path", *unknown])
         decisions = [name for name in map(str, table) if name.startswith("decision")]
         table = table.astype(dict.fromkeys(decisions, "Int64"))  # which can be empty

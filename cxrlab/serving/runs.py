@@ -1,4 +1,4 @@
-"""From what a user types for a run to the checkpoint that predicts."""
+"""From what a user types for a run to its folder, and to the checkpoint that predicts."""
 
 from __future__ import annotations
 
@@ -11,28 +11,39 @@ from cxrlab.tracking.find import LATEST, tracked_run
 from cxrlab.tracking.store import open_store
 
 
-def find_checkpoint(name: str, config: TrackingConfig) -> Path:
-    """Find the best checkpoint of a run.
+def find_folder(name: str, config: TrackingConfig, *, key: str = "run") -> Path:
+    """Find the folder of a run.
 
     Args:
         name: an MLflow run id, a unique prefix of one, `latest` (of those that finished), or the
             run's folder.
         config: where runs are kept.
+        key: the configuration key that named it, for messages.
+
+    Raises:
+        UserError: no run or several are meant, or the run's folder is gone.
+    """
+    path = Path(name).expanduser()
+    if name != LATEST and path.is_dir():
+        return path.absolute()
+    if not config.enabled:
+        raise UserError(f"{key}={name}: no such folder, and tracking=none knows no other names")
+    store = open_store(config.uri, store_dir())
+    found = tracked_run(name, store, key=key, finished=True).output
+    if not found.is_dir():
+        raise UserError(f"{key}={name}: the run's folder {found} is gone; choose another run")
+    return found
+
+
+def find_checkpoint(name: str, config: TrackingConfig) -> Path:
+    """Find the best checkpoint of a run, named as for `find_folder`.
 
     Raises:
         UserError: no run or several are meant, or there is no checkpoint in its folder.
     """
-    path = Path(name).expanduser()
-    folder = path.absolute() if name != LATEST and path.is_dir() else _tracked_folder(name, config)
+    folder = find_folder(name, config)
     from cxrlab.training.fit import BEST
 
     if not (folder / BEST).is_file():
         raise UserError(f"run={name}: {folder} holds no {BEST}; give the folder of a trained run")
     return folder / BEST
-
-
-def _tracked_folder(name: str, config: TrackingConfig) -> Path:
-    if not config.enabled:
-        raise UserError(f"run={name}: no such folder, and tracking=none knows no other names")
-    store = open_store(config.uri, store_dir())
-    return tracked_run(name, store, key="run", finished=True).output

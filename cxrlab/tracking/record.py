@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -36,10 +37,10 @@ from cxrlab.training.session import CONFIG_FILE, OVERRIDES_FILE, Session
 
 if TYPE_CHECKING:
     from cxrlab.data.datamodule import ImageDataModule
-    from cxrlab.evaluation.stage import Evaluation
+    from cxrlab.evaluation.evaluation import Evaluation
     from cxrlab.model.classifier import Classifier
 
-_UPLOADED = ("predictions", "figures", "explanations", "checkpoints", "metrics.csv")
+_UPLOADED = ("predictions", "evaluation", "figures", "explanations", "checkpoints", "metrics.csv")
 _USED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 _SHEET = "figures/augmentation.png"
 _AUGMENTED_IMAGES = 4
@@ -119,7 +120,7 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
         OVERRIDES_FILE: yaml.safe_dump(list(session.overrides)),
         "config/environment.txt": environment_text(),
         ID_FILE: run.run_id,
-        "data/manifest.csv": data.manifest.table.to_csv(index=False),
+        "data/manifest.csv": _with_digests(data).to_csv(index=False),
         "data/bad_images.yaml": yaml.safe_dump(data.bad),
         "data/audit.json": json.dumps(audit.to_json(), indent=2),
     }
@@ -141,6 +142,11 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
             digest=data.manifest.digest(split),
             source=str(data.manifest.root),
         )
+
+
+def _with_digests(data: PreparedData) -> pd.DataFrame:
+    """The manifest, and what tells whether a file that comes later was among these."""
+    return data.manifest.table.assign(digest=data.facts["digest"].to_numpy())
 
 
 def _some_of_training(data: PreparedData) -> tuple[NDArray[np.uint8], list[str]]:
@@ -169,7 +175,7 @@ def _write_augmented(
 def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> None:
     """Log the final metrics and keep the operating point with the best checkpoint."""
     step = max(1, classifier.trainer.global_step)
-    run.log_metrics({**evaluation.values(), "temperature": evaluation.point.temperature}, step)
+    run.log_metrics(evaluation.values(), step)
     file = run.output / BEST
     saved = torch.load(file, map_location="cpu", weights_only=True)
     # `last.ckpt` is there to go on from; this one is to be used, and needs no optimizer.

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cxrlab.data.manifest import join_findings
+from cxrlab.evaluation.calibration import Calibration
 from cxrlab.evaluation.predictions import prediction_table
 from cxrlab.task import Task
 
@@ -53,6 +54,8 @@ def make_table(make_rows: MakeTable) -> MakeTable:
         values = np.asarray(probability, dtype=np.float64)
         logits = np.log(values) - (0 if task.kind == "multiclass" else np.log1p(-values))
         rows = make_rows(target, task)
-        return prediction_table(rows, logits, task, temperature=temperature, thresholds=thresholds)
+        return prediction_table(
+            rows, logits, task, calibration=Calibration(temperature), thresholds=thresholds
+        )
 
     return make

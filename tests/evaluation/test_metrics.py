@@ -55,6 +55,16 @@ def test_two_classes_by_hand(make_table) -> None:
     np.testing.assert_array_equal(confusion_counts(found, TWO), [[3, 1], [0, 2]])
 
 
+def test_ratios_at_a_half_do_not_move_with_the_threshold(make_table) -> None:
+    found = evaluate_table(make_table(TARGET, PROBABILITY), TWO, thresholds=[0.85]).values
+    assert found["recall"] == 1 / 2
+    # Called ill at >= 0.5: 0.8, 0.5, 0.9.
+    expected = {"recall": 1, "specificity": 3 / 4, "precision": 2 / 3, "accuracy": 5 / 6,
+                "balanced_accuracy": 7 / 8, "f1": 4 / 5}  # fmt: skip
+    for name, value in expected.items():
+        assert found[f"{name}_at_0.5"] == pytest.approx(value), name
+
+
 def test_calibrated_metrics_are_of_the_calibrated_column(make_table) -> None:
     # Odds 9 and temperature 2: calibrated odds 3, so probabilities 0.9 become 0.75.
     table = make_table([1, 1, 1, 0], [0.9] * 4, temperature=2.0)
@@ -182,7 +192,8 @@ def test_metrics_of_the_file_are_those_of_the_table(make_table, tmp_path: Path) 
 )
 def test_one_class(make_table, only: int, absent: set[str]) -> None:
     found = evaluate_table(make_table([only] * 4, [0.2, 0.4, 0.6, 0.8]), TWO, thresholds=[0.5])
-    assert set(found.absent) == absent
+    at_half = {f"{name}_at_0.5" for name in absent - {"auroc", "auprc"}}
+    assert set(found.absent) == absent | at_half
     assert set(found.absent.values()) == {f"no image is {TWO.classes[1 - only]}"}
     assert found.values["accuracy"] == 0.5
     assert found.values["brier"] == pytest.approx(0.3)
@@ -190,7 +201,8 @@ def test_one_class(make_table, only: int, absent: set[str]) -> None:
 
 def test_nobody_called_ill(make_table) -> None:
     found = evaluate_table(make_table([0, 1], [0.2, 0.3]), TWO, thresholds=[0.5])
-    assert found.absent == {"precision": "no image was called PNEUMONIA"}
+    reason = "no image was called PNEUMONIA"
+    assert found.absent == {"precision": reason, "precision_at_0.5": reason}
     assert found.values["recall"] == 0
     assert found.values["f1"] == 0
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxrlab.errors import UserError
+from cxrlab.evaluation.calibration import Calibration
 from cxrlab.evaluation.predictions import prediction_table, read_predictions, write_predictions
 from cxrlab.task import Task
 
@@ -25,7 +26,12 @@ def test_two_classes(make_rows) -> None:
     # sigmoid(ln 3) = 3/4; sigmoid(ln 3 / 2) = sqrt(3) / (1 + sqrt(3)).
     logits = np.array([0.0, np.log(3), -np.log(3)], dtype=np.float32)
     table = prediction_table(
-        rows, logits, TWO, temperature=2.0, thresholds=[0.5], report_columns=("pathogen",)
+        rows,
+        logits,
+        TWO,
+        calibration=Calibration(2.0),
+        thresholds=[0.5],
+        report_columns=("pathogen",),
     )
     assert list(table.columns) == [
         *("path", "patient_id", "split", "target", "label"),
@@ -42,7 +48,7 @@ def test_two_classes(make_rows) -> None:
 def test_three_classes(make_rows) -> None:
     rows = make_rows([0, 2], THREE)
     logits = np.log([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
-    table = prediction_table(rows, logits, THREE, temperature=1.0, thresholds=())
+    table = prediction_table(rows, logits, THREE, calibration=Calibration(1.0), thresholds=())
     assert list(table.columns[5:]) == [
         *(f"logit_{name}" for name in THREE.classes),
         *(f"probability_{name}" for name in THREE.classes),
@@ -55,7 +61,9 @@ def test_three_classes(make_rows) -> None:
 
 
 def test_without_threshold_there_is_no_decision(make_rows, tmp_path: Path) -> None:
-    table = prediction_table(make_rows([0, 1], TWO), [1, 2], TWO, temperature=1, thresholds=())
+    table = prediction_table(
+        make_rows([0, 1], TWO), [1, 2], TWO, calibration=Calibration(1), thresholds=()
+    )
     assert table["decision"].isna().all()
     write_predictions(table, tmp_path / "val.csv")
     pd.testing.assert_frame_equal(read_predictions(tmp_path / "val.csv"), table)
@@ -63,7 +71,9 @@ def test_without_threshold_there_is_no_decision(make_rows, tmp_path: Path) -> No
 
 def test_extreme_logits_stay_probabilities(make_rows) -> None:
     rows = make_rows([0, 1], TWO)
-    table = prediction_table(rows, [-1e30, 1e30], TWO, temperature=0.05, thresholds=[0.5])
+    table = prediction_table(
+        rows, [-1e30, 1e30], TWO, calibration=Calibration(0.05), thresholds=[0.5]
+    )
     assert table["probability"].tolist() == [0.0, 1.0]
     assert table["calibrated"].tolist() == [0.0, 1.0]
 
@@ -72,26 +82,33 @@ def test_extreme_logits_stay_probabilities(make_rows) -> None:
 def test_output_that_is_no_number_names_the_first_image(make_rows, bad: float) -> None:
     rows = make_rows([0, 1, 1], TWO)
     with pytest.raises(UserError, match=r"2 of 3 images, first test/1\.png.*optimizer\.lr"):
-        prediction_table(rows, [0.0, bad, bad], TWO, temperature=1, thresholds=[0.5])
+        prediction_table(rows, [0.0, bad, bad], TWO, calibration=Calibration(1), thresholds=[0.5])
     logits = np.zeros((3, 3))
     logits[2, 1] = bad
     with pytest.raises(UserError, match=r"1 of 3 images, first test/2\.png"):
-        prediction_table(rows, logits, THREE, temperature=1, thresholds=())
+        prediction_table(rows, logits, THREE, calibration=Calibration(1), thresholds=())
 
 
 def test_arguments_that_make_no_sense(make_rows) -> None:
     rows = make_rows([0, 1], TWO)
     with pytest.raises(ValueError, match="shape"):
-        prediction_table(rows, np.zeros((2, 2)), TWO, temperature=1, thresholds=[0.5])
+        prediction_table(rows, np.zeros((2, 2)), TWO, calibration=Calibration(1), thresholds=[0.5])
     with pytest.raises(ValueError, match="shape"):
-        prediction_table(rows, np.zeros(3), TWO, temperature=1, thresholds=[0.5])
+        prediction_table(rows, np.zeros(3), TWO, calibration=Calibration(1), thresholds=[0.5])
     with pytest.raises(ValueError, match="temperature"):
-        prediction_table(rows, np.zeros(2), TWO, temperature=0, thresholds=[0.5])
+        prediction_table(rows, np.zeros(2), TWO, calibration=Calibration(0), thresholds=[0.5])
     with pytest.raises(ValueError, match="most probable"):
-        prediction_table(rows, np.zeros((2, 3)), THREE, temperature=1, thresholds=[0.5])
+        prediction_table(
+            rows, np.zeros((2, 3)), THREE, calibration=Calibration(1), thresholds=[0.5]
+        )
     with pytest.raises(ValueError, match="reporting column 'split'"):
         prediction_table(
-            rows, np.zeros(2), TWO, temperature=1, thresholds=[0.5], report_columns=("split",)
+            rows,
+            np.zeros(2),
+            TWO,
+            calibration=Calibration(1),
+            thresholds=[0.5],
+            report_columns=("split",),
         )
 
 
@@ -122,7 +139,7 @@ def test_round_trip_is_exact(
     rows = make_rows([0, 1, 1], TWO).assign(path=names, patient_id=["NA", "007", '1,"2'])
     rows["site"] = pd.Series(column, dtype=object)
     table = prediction_table(
-        rows, logits, TWO, temperature=1.7, thresholds=[0.3], report_columns=("site",)
+        rows, logits, TWO, calibration=Calibration(1.7), thresholds=[0.3], report_columns=("site",)
     )
     write_predictions(table, tmp_path / "test.csv")
     read = read_predictions(tmp_path / "test.csv")
@@ -133,7 +150,7 @@ def test_round_trip_is_exact(
 def test_round_trip_of_three_classes(make_rows, tmp_path: Path) -> None:
     logits = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     rows = make_rows([0, 1] * 25, THREE)
-    table = prediction_table(rows, logits, THREE, temperature=1.3, thresholds=())
+    table = prediction_table(rows, logits, THREE, calibration=Calibration(1.3), thresholds=())
     write_predictions(table, tmp_path / "deep" / "val.csv")
     read = read_predictions(tmp_path / "deep" / "val.csv")
     pd.testing.assert_frame_equal(read, table, check_exact=True)
@@ -143,7 +160,12 @@ def test_reporting_columns_keep_their_meaning(make_rows, tmp_path: Path) -> None
     rows = make_rows([0, 1, 1], TWO).assign(age=[3, 40, 7], site=["01", "02", "1"])
     rows["sex"] = pd.Categorical(["F", "M", None])
     table = prediction_table(
-        rows, [0, 1, 2], TWO, temperature=1, thresholds=[0.5], report_columns=("age", "site", "sex")
+        rows,
+        [0, 1, 2],
+        TWO,
+        calibration=Calibration(1),
+        thresholds=[0.5],
+        report_columns=("age", "site", "sex"),
     )
     assert table["age"].dtype == np.int64
     assert table["site"].tolist() == ["01", "02", "1"]
@@ -155,7 +177,9 @@ def test_a_failed_write_leaves_the_old_file_alone(
 ) -> None:
     path = tmp_path / "test.csv"
     path.write_text("old")
-    table = prediction_table(make_rows([0, 1], TWO), [0, 1], TWO, temperature=1, thresholds=[0.5])
+    table = prediction_table(
+        make_rows([0, 1], TWO), [0, 1], TWO, calibration=Calibration(1), thresholds=[0.5]
+    )
 
     def full_disk(self: pd.DataFrame, target: Path, **_: object) -> None:
         Path(target).write_text("half a ta")
@@ -200,7 +224,12 @@ def test_findings(make_rows) -> None:
     # sigmoid(ln 3) = 3/4: each finding by itself, whatever the other is.
     logits = [[np.log(3), 0.0], [-np.log(3), np.log(3)], [0.0, -np.log(3)]]
     table = prediction_table(
-        rows, logits, FINDINGS, temperature=1.0, thresholds=[0.5, 0.8], report_columns=("view",)
+        rows,
+        logits,
+        FINDINGS,
+        calibration=Calibration(1.0),
+        thresholds=[0.5, 0.8],
+        report_columns=("view",),
     )
     assert list(table.columns) == [
         *("path", "patient_id", "split", "target_Effusion", "target_Mass", "label"),
@@ -217,7 +246,9 @@ def test_findings(make_rows) -> None:
 
 def test_findings_on_disk_are_1_0_or_empty(make_rows, tmp_path: Path) -> None:
     rows = make_rows([[1, NAN], [0, 1]], FINDINGS)
-    table = prediction_table(rows, np.zeros((2, 2)), FINDINGS, temperature=1, thresholds=[0.5, 0.6])
+    table = prediction_table(
+        rows, np.zeros((2, 2)), FINDINGS, calibration=Calibration(1), thresholds=[0.5, 0.6]
+    )
     write_predictions(table, tmp_path / "test.csv")
     lines = (tmp_path / "test.csv").read_text().splitlines()
     assert lines[1].startswith("test/0.png,p0,test,1,,Effusion,0.0,0.0,0.5,")
@@ -240,7 +271,9 @@ def test_round_trip_of_findings_is_exact(
 ) -> None:
     values = np.array(case)
     rows = make_rows(values[:, :2], FINDINGS)
-    table = prediction_table(rows, values[:, 2:], FINDINGS, temperature=1.7, thresholds=thresholds)
+    table = prediction_table(
+        rows, values[:, 2:], FINDINGS, calibration=Calibration(1.7), thresholds=thresholds
+    )
     write_predictions(table, tmp_path / "test.csv")
     read = read_predictions(tmp_path / "test.csv")
     pd.testing.assert_frame_equal(read, table, check_exact=True)
@@ -250,9 +283,11 @@ def test_round_trip_of_findings_is_exact(
 def test_two_findings_have_two_logits(make_rows) -> None:
     rows = make_rows([[1, 0], [0, 1]], FINDINGS)
     with pytest.raises(ValueError, match="shape"):
-        prediction_table(rows, np.zeros(2), FINDINGS, temperature=1, thresholds=())
+        prediction_table(rows, np.zeros(2), FINDINGS, calibration=Calibration(1), thresholds=())
     with pytest.raises(ValueError, match="1 thresholds"):
-        prediction_table(rows, np.zeros((2, 2)), FINDINGS, temperature=1, thresholds=[0.5])
+        prediction_table(
+            rows, np.zeros((2, 2)), FINDINGS, calibration=Calibration(1), thresholds=[0.5]
+        )
 
 
 @pytest.mark.parametrize("name", ["target_site", "decision_maker", "logit_scale", "label"])
@@ -260,7 +295,12 @@ def test_reporting_columns_that_would_be_read_as_the_tables_own(make_rows, name:
     rows = make_rows([0, 1], TWO).assign(**{name: ["a", "b"]})
     with pytest.raises(ValueError, match=f"reporting column '{name}'"):
         prediction_table(
-            rows, np.zeros(2), TWO, temperature=1, thresholds=(), report_columns=(name,)
+            rows,
+            np.zeros(2),
+            TWO,
+            calibration=Calibration(1),
+            thresholds=(),
+            report_columns=(name,),
         )
 
 

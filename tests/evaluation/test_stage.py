@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrlab.config.schema import EvaluationConfig
 from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 from cxrlab.evaluation import stage
@@ -15,6 +16,7 @@ from cxrlab.evaluation.predictions import read_predictions, scores
 from cxrlab.evaluation.threshold import choose_threshold
 from cxrlab.task import Task
 
+CONFIG = EvaluationConfig(batch_size=8, test=True, calibration="temperature", bootstrap=200)
 FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
 TASKS = {
     "binary": Task.exclusive(("NORMAL", "PNEUMONIA")),
@@ -43,7 +45,7 @@ def study(make_rows, task: Task, size: int = 40) -> tuple[Manifest, dict[str, np
 def test_a_run_is_evaluated_and_written(make_rows, tmp_path: Path, kind: str) -> None:
     task = TASKS[kind]
     manifest, logits = study(make_rows, task)
-    evaluation = stage.evaluate(manifest, logits, "youden")
+    evaluation = stage.evaluate(manifest, logits, "youden", CONFIG)
     assert len(evaluation.point.cuts) == {"binary": 1, "multiclass": 0, "multilabel": 3}[kind]
     assert len(asdict(evaluation.point)["thresholds"]) == len(evaluation.point.cuts)
     assert evaluation.values()["test/auroc"] > 0.8
@@ -56,7 +58,7 @@ def test_a_run_is_evaluated_and_written(make_rows, tmp_path: Path, kind: str) ->
     )
     decided = table.filter(regex="^decision").to_numpy(dtype=int)
     np.testing.assert_array_equal(decided, np.reshape(expected, decided.shape))
-    stage.write(evaluation, task, tmp_path)
+    stage.write(evaluation, tmp_path)
     for split, table in evaluation.tables.items():
         read = read_predictions(tmp_path / "predictions" / f"{split}.csv")
         pd.testing.assert_frame_equal(read, table, check_exact=True)
@@ -67,10 +69,12 @@ def test_a_run_is_evaluated_and_written(make_rows, tmp_path: Path, kind: str) ->
 
 def test_findings_are_chosen_on_known_validation_entries(make_rows) -> None:
     manifest, logits = study(make_rows, FINDINGS)
-    point = stage.evaluate(manifest, logits, "sensitivity:0.9").point
+    point = stage.evaluate(manifest, logits, "sensitivity:0.9", CONFIG).point
     truth = FINDINGS.targets(manifest.split("val"))
     known = ~np.isnan(truth)
-    assert point.temperature == pytest.approx(fit_temperature(logits["val"][known], truth[known]))
+    assert point.calibration.temperature == pytest.approx(
+        fit_temperature(logits["val"][known], truth[known])
+    )
     for index, threshold in enumerate(point.thresholds):
         score = 1 / (1 + np.exp(-logits["val"][known[:, index], index]))
         alone = choose_threshold("sensitivity:0.9", truth[known[:, index], index], score)
@@ -82,4 +86,4 @@ def test_output_that_is_no_number_is_said_to_the_user(make_rows) -> None:
     manifest, logits = study(make_rows, TASKS["binary"])
     logits["val"][3] = np.nan
     with pytest.raises(UserError, match=r"first val/3\.png"):
-        stage.evaluate(manifest, logits, "youden")
+        stage.evaluate(manifest, logits, "youden", CONFIG)

@@ -45,6 +45,9 @@ def rates(target: np.ndarray, score: np.ndarray, value: float) -> tuple[float, f
         ("youden", Rule("youden")),
         (" sensitivity:0.97 ", Rule("sensitivity", 0.97)),
         ("specificity:1", Rule("specificity", 1.0)),
+        ("cost:5/1", Rule("cost", 5.0)),
+        ("cost:1/4", Rule("cost", 0.25)),
+        ("cost:3", Rule("cost", 3.0)),
         ("0.5", Rule("number", 0.5)),
         (0.25, Rule("number", 0.25)),
         (0, Rule("number", 0.0)),
@@ -67,6 +70,11 @@ def test_rules_are_read(text: str | float, rule: Rule) -> None:
         ("specificity:0", "needs a level"),
         ("specificity:nan", "needs a level"),
         ("youden:0.5", "takes no level"),
+        ("cost", "needs what a missed and a false case cost"),
+        ("cost:0/1", "both above 0"),
+        ("cost:5/0", "both above 0"),
+        ("cost:5:1", "as in cost:5/1"),
+        ("cost:inf", "both above 0"),
         ("1.01", "outside"),
         (-0.1, "outside"),
         ("inf", "outside"),
@@ -103,6 +111,33 @@ def test_levels_take_the_best_of_the_other_rate() -> None:
     assert choose_threshold("sensitivity:0.7", TARGET, SCORE).value == pytest.approx(0.55)
     assert choose_threshold("specificity:1", TARGET, SCORE).value == pytest.approx(0.55)
     assert choose_threshold("specificity:0.8", TARGET, SCORE).value == pytest.approx(0.35)
+
+
+def test_costs_weigh_the_misses() -> None:
+    # At 0.35 one false case and no miss, at 0.55 one miss and no false case.
+    assert choose_threshold("cost:2/1", TARGET, SCORE).value == pytest.approx(0.35)
+    assert choose_threshold("cost:1/2", TARGET, SCORE).value == pytest.approx(0.55)
+
+
+def test_costs_that_put_all_into_one_class_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    target, score = [0, 1, 0, 0], [0.1, 0.2, 0.3, 0.4]
+    assert choose_threshold("cost:1/10", target, score).value > 0.4
+    assert "cheapest on val with every image in one class" in caplog.text
+
+
+@given(cases, st.sampled_from([0.1, 0.5, 1.0, 3.0, 20.0]))
+@settings(max_examples=60, deadline=None)
+def test_the_cost_is_minimal_by_brute_force(case: list[tuple[int, float]], ratio: float) -> None:
+    target, score = arrays(case)
+
+    def cost(cut: float) -> float:
+        called = score >= cut
+        return float(ratio * (~called[target == 1]).sum() + called[target == 0].sum())
+
+    cuts = [0.0, *np.unique(score), *((score + 1e-12)[score < 1] if (score < 1).any() else [])]
+    cuts += [1.0]
+    value = choose_threshold(f"cost:{ratio}", target, score).value
+    assert cost(value) <= min(cost(cut) for cut in cuts) + 1e-9
 
 
 def test_a_number_reads_no_scores() -> None:

@@ -135,6 +135,8 @@ def _checkpoint(task: Task, like: Path, file: Path) -> Path:
     saved["hyper_parameters"] = arguments
     saved["state_dict"] = Classifier(**arguments).state_dict()
     cuts = [] if task.kind == "multiclass" else [0.5] * task.outputs
-    saved["operating_point"]["thresholds"] = [{"value": cut} for cut in cuts]
+    saved["operating_point"]["thresholds"] = [
+        {"value": cut, "rule": "0.5", "origin": "given"} for cut in cuts
+    ]
     torch.save(saved, file)
     return file

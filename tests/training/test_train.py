@@ -108,7 +108,7 @@ def test_the_best_checkpoint_alone_makes_the_same_predictions(run_training, cach
         logits = classifier(torch.from_numpy(images).float()[:, None] / 255)
     np.testing.assert_allclose(logits.numpy(), table["logit"], atol=1e-4)
     point = torch.load(run.output / BEST, weights_only=True)["operating_point"]
-    assert point["temperature"] > 0
+    assert point["calibration"]["temperature"] > 0
     assert [threshold["origin"] for threshold in point["thresholds"]] == ["val"]
     assert classifier.task == PNEUMONIA
 

@@ -1,0 +1,102 @@
+"""`python -m cxrlab.evaluate`: the numbers of a finished run, anew or on another dataset."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrlab.config.app import command
+
+if TYPE_CHECKING:
+    from cxrlab.config.schema import EvaluateConfig
+    from cxrlab.evaluation.evaluation import Evaluation
+
+_log = logging.getLogger("cxrlab")
+
+
+@command("evaluate", schema="EvaluateConfig")
+def main(config: EvaluateConfig) -> None:
+    """Find the run before anything heavy is imported, then evaluate."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from cxrlab.serving.runs import find_folder
+
+    folder = find_folder(config.run, config.tracking)
+    output = Path(HydraConfig.get().runtime.output_dir)
+    evaluate(config, folder, output)
+    print(output)
+
+
+def evaluate(config: EvaluateConfig, folder: Path, output: Path) -> Evaluation:
+    """Compute every number again, or score a dataset; print, write and track them.
+
+    Args:
+        config: what to evaluate.
+        folder: of the finished run, which is not changed.
+        output: folder for the tables, numbers and figures.
+
+    Raises:
+        UserError: the run is not finished, or the dataset can't be scored by it.
+    """
+    from cxrlab.evaluation import stage
+    from cxrlab.evaluation.summary import print_results
+    from cxrlab.tracking.derived import derived_run, run_label
+
+    found = again(folder, config.bootstrap) if config.data is None else score(config, folder)
+    stage.write(found, output)
+    with derived_run(
+        config.tracking,
+        command="evaluate",
+        name=f"evaluate {run_label(folder)[:8]}{f' on {config.data.name}' if config.data else ''}",
+        output=output,
+        tags={"cxrlab.evaluated": run_label(folder)},
+        params=config.model_dump(mode="json"),
+    ) as run:
+        run.log_metrics(found.values())
+    print_results(found.metrics, found.task, thresholds=found.point.thresholds)
+    return found
+
+
+def again(folder: Path, draws: int) -> Evaluation:
+    """The numbers of a run's prediction tables, which are those that it told itself."""
+    from dataclasses import replace
+
+    from cxrlab.evaluation import stage
+    from cxrlab.evaluation.evaluation import Evaluation
+
+    told = Evaluation.read(folder)
+    metrics = {
+        split: stage.measure(table, told.task, told.point, draws)
+        for split, table in told.tables.items()
+    }
+    return replace(told, metrics=metrics)
+
+
+def score(config: EvaluateConfig, folder: Path) -> Evaluation:
+    """The run on a dataset, as its `test`; calibration and threshold are the run's."""
+    import torch
+
+    from cxrlab.allocator import keep_freed_memory
+    from cxrlab.config.paths import store_dir
+    from cxrlab.data.sources import load_manifest
+    from cxrlab.evaluation import stage
+    from cxrlab.evaluation.evaluation import Evaluation
+    from cxrlab.serving.dataset import dataset_for, known_digests, predict_dataset
+    from cxrlab.serving.predictor import Predictor
+    from cxrlab.tracking.ids import hash_patients
+    from cxrlab.training.fit import BEST
+
+    assert config.data is not None
+    known = known_digests(folder) if config.seen == "drop" else frozenset()
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    predictor = Predictor.load(folder / BEST, device)
+    manifest = dataset_for(predictor, load_manifest(config.data), config.labels, config.split)
+    if config.tracking.patient_ids == "hashed":
+        manifest = hash_patients(manifest, store_dir())
+    _log.info("scoring %d images of %s on %s", len(manifest), manifest.name, device)
+    table = predict_dataset(predictor, manifest, known, config.data, config.batch_size)
+    table["split"] = "test"
+    metrics = stage.measure(table, predictor.task, predictor.point, config.bootstrap)
+    return Evaluation(predictor.task, predictor.point, {"test": table}, {"test": metrics})
