@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlab.config.app import command
+from cxrlab.errors import UserError
 
 if TYPE_CHECKING:
     from cxrlab.config.schema import EvaluateConfig
     from cxrlab.evaluation.evaluation import Evaluation
 
+# Of the group `data`, which is made for training.
+_WITHOUT_EFFECT = tuple(
+    f"data.{key}"
+    for key in ("image_size", "preprocess", "batch_size", "split=", "split_file", "site",
+                "val_fraction", "test_fraction", "fold", "on_bad_image")
+)  # fmt: skip
 _log = logging.getLogger("cxrlab")
 
 
@@ -22,10 +30,21 @@ def main(config: EvaluateConfig) -> None:
 
     from cxrlab.serving.runs import find_folder
 
+    _refuse_without_effect(HydraConfig.get().overrides.task)
     folder = find_folder(config.run, config.tracking)
     output = Path(HydraConfig.get().runtime.output_dir)
     evaluate(config, folder, output)
     print(output)
+
+
+def _refuse_without_effect(overrides: Sequence[str]) -> None:
+    """Say no to what the run decides, or what decides nothing here."""
+    for override in overrides:
+        if override.lstrip("+~").startswith(_WITHOUT_EFFECT):
+            raise UserError(
+                f"{override}: has no effect, for size, preprocessing and batches are the run's and "
+                "nothing is split; drop it (split=test takes a dataset's own test images)"
+            )
 
 
 def evaluate(config: EvaluateConfig, folder: Path, output: Path) -> Evaluation:
@@ -44,7 +63,7 @@ def evaluate(config: EvaluateConfig, folder: Path, output: Path) -> Evaluation:
     from cxrlab.tracking.derived import derived_run, run_label
 
     found = again(folder, config.bootstrap) if config.data is None else score(config, folder)
-    stage.write(found, output)
+    stage.write(found, output, config.bootstrap)
     with derived_run(
         config.tracking,
         command="evaluate",
@@ -92,11 +111,15 @@ def score(config: EvaluateConfig, folder: Path) -> Evaluation:
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictor = Predictor.load(folder / BEST, device)
-    manifest = dataset_for(predictor, load_manifest(config.data), config.labels, config.split)
+    found = load_manifest(config.data)
+    manifest = dataset_for(predictor, found, config.labels, config.split, config.data)
     if config.tracking.patient_ids == "hashed":
         manifest = hash_patients(manifest, store_dir())
     _log.info("scoring %d images of %s on %s", len(manifest), manifest.name, device)
     table = predict_dataset(predictor, manifest, known, config.data, config.batch_size)
-    table["split"] = "test"
     metrics = stage.measure(table, predictor.task, predictor.point, config.bootstrap)
     return Evaluation(predictor.task, predictor.point, {"test": table}, {"test": metrics})
+
+
+if __name__ == "__main__":
+    main()

@@ -80,7 +80,7 @@ def train(session: Session, data: PreparedData) -> str:
             for name, loader in splits.items()
         }
         evaluation = stage.evaluate(data.manifest, logits, config.threshold, config.evaluation)
-        stage.write(evaluation, run.output)
+        stage.write(evaluation, run.output, config.evaluation.bootstrap)
         record.write_results(run, evaluation, classifier)
         explain_gallery(config.explanation, classifier, evaluation, batches, run)
         record.upload_outputs(run)

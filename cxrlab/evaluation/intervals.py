@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,27 +57,57 @@ def add_intervals(
         The metrics with `intervals`, and with `no_interval`: why some values have none.
     """
     patients = table["patient_id"].astype(str).to_numpy(dtype=str)
-    count = count_patients(patients)
-    if count < _FEWEST_PATIENTS:
-        reason = f"{count} patients are fewer than {_FEWEST_PATIENTS}"
-        return replace(metrics, no_interval=dict.fromkeys(metrics.values, reason))
     if not {"auroc", "brier", "accuracy"} & metrics.values.keys():
         return metrics
-    samples = sample(measure_of(table, task, thresholds), patients, draws, seed)
+    measure = measure_of(table, task, thresholds)
     trials = _trials(table, patients, task, thresholds)
-    intervals, reasons = {}, {}
-    for name, value in metrics.values.items():
-        if name not in samples.drawn:
-            continue
-        if name in trials and value in (0, 1):
-            found: Interval | str = exact_interval(value, trials[name])
-        else:
-            found = samples.interval(name, value)
-        if isinstance(found, str):
-            reasons[name] = found
-        else:
-            intervals[name] = found
-    return replace(metrics, intervals=intervals, no_interval=reasons)
+    return with_intervals(metrics, measure, patients, trials, draws, seed)
+
+
+def with_intervals(
+    metrics: Metrics,
+    measure: Measure,
+    patients: npt.NDArray[np.str_],
+    trials: Mapping[str, int],
+    draws: int,
+    seed: int,
+) -> Metrics:
+    """The metrics with the intervals of their samples, or with why they have none.
+
+    Args:
+        metrics: of N images.
+        measure: the same metrics, or some of them, by weights of the images.
+        patients: (N,) of each image.
+        trials: patients that a proportion is of; at 0 and 1 it has exact ends.
+        draws: samples of patients; 0: no intervals.
+        seed: of the samples.
+    """
+    reason = why_no_intervals(patients, draws)
+    if reason is not None or not metrics.values:
+        return replace(metrics, no_interval=dict.fromkeys(metrics.values, reason or ""))
+    samples = sample(measure, patients, draws, seed)
+    found: dict[str, Interval | str] = {
+        name: exact_interval(value, trials[name])
+        if name in trials and value in (0, 1)
+        else samples.interval(name, value)
+        for name, value in metrics.values.items()
+        if name in samples.drawn
+    }
+    return replace(
+        metrics,
+        intervals={name: end for name, end in found.items() if not isinstance(end, str)},
+        no_interval={name: end for name, end in found.items() if isinstance(end, str)},
+    )
+
+
+def why_no_intervals(patients: npt.NDArray[np.str_], draws: int) -> str | None:
+    """Why nothing of these (N,) patients has an interval, or None."""
+    if not draws:
+        return "no samples of patients were drawn"
+    count = count_patients(patients)
+    if count < _FEWEST_PATIENTS:
+        return f"{count} patients are fewer than {_FEWEST_PATIENTS}"
+    return None
 
 
 @dataclass(frozen=True)

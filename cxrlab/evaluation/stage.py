@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cxrlab.config.schema import EvaluationConfig
@@ -14,13 +15,18 @@ from cxrlab.data.manifest import Manifest
 from cxrlab.evaluation.calibration import Calibration, fit_calibration
 from cxrlab.evaluation.evaluation import Evaluation, OperatingPoint
 from cxrlab.evaluation.figures import draw_figures
+from cxrlab.evaluation.grouping import report_columns
 from cxrlab.evaluation.intervals import add_intervals
 from cxrlab.evaluation.metrics import Metrics, evaluate_table
-from cxrlab.evaluation.predictions import prediction_table, scores
+from cxrlab.evaluation.predictions import prediction_table, scores, write_predictions
+from cxrlab.evaluation.predictive_figures import draw_predictive_values
+from cxrlab.evaluation.predictive_values import predictive_value_table
+from cxrlab.evaluation.subgroup_figures import draw_subgroups
+from cxrlab.evaluation.subgroups import subgroup_table
 from cxrlab.evaluation.threshold import choose_threshold, choose_thresholds
 from cxrlab.task import Task
 
-FIGURES = "figures"
+FIGURES, TABLES = "figures", "evaluation"
 _DPI = 120
 
 
@@ -84,24 +90,47 @@ def evaluate(
 
 
 def measure(table: pd.DataFrame, task: Task, point: OperatingPoint, draws: int) -> Metrics:
-    """Every metric of a prediction table, with intervals from so many draws of patients; 0: none."""
+    """Every metric of a prediction table, with intervals from so many draws of patients, if any."""
     metrics = evaluate_table(table, task, thresholds=point.cuts)
     if not draws:
         return metrics
     return add_intervals(metrics, table, task, thresholds=point.cuts, draws=draws)
 
 
-def write(evaluation: Evaluation, output: Path) -> None:
-    """Write `predictions/<split>.csv`, `evaluation/results.json` and the figures.
+def write(evaluation: Evaluation, output: Path, draws: int) -> None:
+    """Write the tables, `evaluation/results.json` and the figures.
 
-    The figures of test are `figures/<name>.png`, those of other splits
-    `figures/<split>_<name>.png`.
+    The tables are `predictions/<split>.csv`, `evaluation/subgroups_<split>.csv` and, but for more
+    than two classes, `evaluation/predictive_values_<split>.csv`; the figures of test are
+    `figures/<name>.png`, those of other splits `figures/<split>_<name>.png`.
+
+    Args:
+        evaluation: of the run.
+        output: its folder.
+        draws: samples of patients for the intervals of subgroups and predictive values; 0: none.
     """
     evaluation.write(output)
     folder = output / FIGURES
     folder.mkdir(parents=True, exist_ok=True)
-    for split, table in evaluation.tables.items():
+    for split in evaluation.tables:
         prefix = "" if split == "test" else f"{split}_"
-        figures = draw_figures(table, evaluation.task, evaluation.point.cuts, split=split)
-        for name, figure in figures.items():
+        for name, figure in _figures(evaluation, split, output, draws).items():
             figure.savefig(folder / f"{prefix}{name}.png", dpi=_DPI)
+
+
+def _figures(evaluation: Evaluation, split: str, output: Path, draws: int) -> dict[str, Figure]:
+    """Write the tables that some figures are drawn from, and draw all."""
+    table, task, cuts = evaluation.tables[split], evaluation.task, evaluation.point.cuts
+    figures = draw_figures(table, task, cuts, split=split)
+    if columns := report_columns(table, task):
+        groups = subgroup_table(table, task, columns, thresholds=cuts, draws=draws)
+        write_predictions(groups, output / TABLES / f"subgroups_{split}.csv")
+        figures["subgroups"] = draw_subgroups(groups, evaluation.metrics[split], task, split=split)
+    if task.kind != "multiclass":
+        values = predictive_value_table(table, task, thresholds=cuts, draws=draws)
+        write_predictions(values, output / TABLES / f"predictive_values_{split}.csv")
+    if task.kind == "binary":
+        figures["predictive_values"] = draw_predictive_values(
+            table, task, thresholds=cuts, split=split, draws=draws
+        )
+    return figures

@@ -67,6 +67,12 @@ def measure_of(table: pd.DataFrame, task: Task, thresholds: Sequence[float]) -> 
     return findings
 
 
+def auroc_of(event: npt.NDArray[np.bool_], score: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """AUROC of (N,) images by weights (b, N): (b,), NaN where a sample lacks a class."""
+    ranked = _Ranked(score, event)
+    return lambda weights: _auroc(*ranked.sums(weights))
+
+
 def _two_classes(
     event: npt.NDArray[np.bool_],
     raw: FloatArray,
@@ -83,7 +89,7 @@ def _two_classes(
     def measure(weights: FloatArray) -> dict[str, FloatArray]:
         total = weights.sum(axis=1)
         positive, negative = ranked.sums(weights)
-        brier, nll, brier_calibrated, nll_calibrated = _ratio(weights @ losses, total[:, None]).T
+        brier, nll, brier_calibrated, nll_calibrated = ratio(weights @ losses, total[:, None]).T
         values = {
             "auroc": _auroc(positive, negative),
             "auprc": _average_precision(positive, negative),
@@ -129,9 +135,9 @@ def _exclusive(
             values |= {f"{metric}_{name}": ratios[metric] for metric in COUNTED}
         for metric in (*RANKING, *COUNTED):
             values[metric] = np.mean([values[f"{metric}_{name}"] for name in task.classes], axis=0)
-        values["accuracy"] = _ratio(weights @ (decided == target).astype(np.float64), total)
+        values["accuracy"] = ratio(weights @ (decided == target).astype(np.float64), total)
         values["balanced_accuracy"] = values["recall"]
-        means = _ratio(weights @ losses, total[:, None]).T
+        means = ratio(weights @ losses, total[:, None]).T
         for suffix, own, (brier, nll) in zip(
             ("", "_calibrated"), confident, (means[:2], means[2:]), strict=True
         ):
@@ -178,7 +184,7 @@ class _Ranked:
         place += ECE_BINS * np.arange(len(both))[:, None]
         gap = both * self._score - positive
         summed = np.bincount(place.ravel(), gap.ravel(), minlength=ECE_BINS * len(both))
-        return _ratio(np.abs(summed.reshape(len(both), ECE_BINS)).sum(axis=1), total)
+        return ratio(np.abs(summed.reshape(len(both), ECE_BINS)).sum(axis=1), total)
 
 
 def _auroc(positive: FloatArray, negative: FloatArray) -> FloatArray:
@@ -186,7 +192,7 @@ def _auroc(positive: FloatArray, negative: FloatArray) -> FloatArray:
     below = np.cumsum(negative, axis=1)
     below -= negative / 2
     below *= positive
-    return _ratio(below.sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
+    return ratio(below.sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray:
@@ -199,7 +205,7 @@ def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray
     found = np.divide(hits, called, out=hits, where=called > 0)
     found *= down
     # Without a negative image precision is 1 whatever the scores: no measure of the model.
-    return np.where(negative.sum(axis=1) > 0, _ratio(found.sum(axis=1), total), np.nan)
+    return np.where(negative.sum(axis=1) > 0, ratio(found.sum(axis=1), total), np.nan)
 
 
 def _cells(event: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_]) -> FloatArray:
@@ -211,13 +217,13 @@ def _cells(event: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_]) -> Floa
 def _decided(counts: FloatArray) -> dict[str, FloatArray]:
     """The ratios of `counted` and both accuracies from (b, 4) counts."""
     tn, fp, fn, tp = counts.T
-    recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+    recall, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
     return {
-        "precision": _ratio(tp, tp + fp),
+        "precision": ratio(tp, tp + fp),
         "recall": recall,
         "specificity": specificity,
-        "f1": np.where(tp + fn > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan),
-        "accuracy": _ratio(tn + tp, counts.sum(axis=1)),
+        "f1": np.where(tp + fn > 0, ratio(2 * tp, 2 * tp + fp + fn), np.nan),
+        "accuracy": ratio(tn + tp, counts.sum(axis=1)),
         "balanced_accuracy": (recall + specificity) / 2,
     }
 
@@ -232,7 +238,8 @@ def _log_loss(likelihood: FloatArray) -> FloatArray:
     return np.asarray(-np.log(np.clip(likelihood, epsilon, 1 - epsilon)))
 
 
-def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
+def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
+    """Their quotient, NaN where `below` is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(below > 0, above / below, np.nan))
 
@@ -240,4 +247,4 @@ def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
 def _mean_of_known(values: Sequence[FloatArray]) -> FloatArray:
     stacked = np.stack(values)
     known = ~np.isnan(stacked)
-    return _ratio(np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+    return ratio(np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))

@@ -82,8 +82,16 @@ def dataset_for(
     manifest: Manifest,
     labels: Mapping[str, str | Sequence[str]] | None,
     split: str | None,
+    config: DataBase,
 ) -> Manifest:
-    """The images to score, with the run's classes.
+    """The images to score, as the split `test`, with the run's classes.
+
+    Args:
+        predictor: of the run.
+        manifest: of the dataset.
+        labels: as for `relabel`.
+        split: of the dataset's own; None: all images.
+        config: for `limit` and `split_seed`.
 
     Raises:
         UserError: the labels don't fit, or the dataset has no such split.
@@ -97,7 +105,11 @@ def dataset_for(
                 f"({', '.join(names) or 'it has none'}); take split=null for all images"
             )
         manifest = manifest.with_table(manifest.table[inside])
-    return relabel(manifest, predictor.task, labels)
+    found = relabel(manifest, predictor.task, labels)
+    found = found.with_table(found.table.assign(split="test"))
+    return (
+        found if config.limit is None else found.limited({"test": config.limit}, config.split_seed)
+    )
 
 
 def known_digests(output: Path) -> frozenset[str]:

@@ -141,6 +141,8 @@ def head_trial(bench: Bench) -> Figures:
     overrides = (
         *bench.real, "explanation=none", "evaluation.test=false", "data.batch_size=256",
         "trainer.max_epochs=10", "tracking.log_model=false",
+        # One store for all, as in a sweep; making one takes a second.
+        f"tracking.uri=sqlite:///{bench.work}/mlflow.db",
     )  # fmt: skip
     found = bench.race(
         {

@@ -58,7 +58,7 @@ def test_a_run_is_evaluated_and_written(make_rows, tmp_path: Path, kind: str) ->
     )
     decided = table.filter(regex="^decision").to_numpy(dtype=int)
     np.testing.assert_array_equal(decided, np.reshape(expected, decided.shape))
-    stage.write(evaluation, tmp_path)
+    stage.write(evaluation, tmp_path, draws=200)
     for split, table in evaluation.tables.items():
         read = read_predictions(tmp_path / "predictions" / f"{split}.csv")
         pd.testing.assert_frame_equal(read, table, check_exact=True)

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.replica import write_chest_xray
+from mlflow.tracking import MlflowClient
 
 from cxrlab.data.sources import load_manifest
 from cxrlab.errors import UserError
-from cxrlab.evaluate import again, evaluate, score
+from cxrlab.evaluate import _refuse_without_effect, again, evaluate, score
 from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.evaluation.stage import measure
 from cxrlab.serving.dataset import predict_dataset
+from cxrlab.serving.runs import find_folder
 
 TESTED = "predictions/test.csv"
 
@@ -145,3 +149,32 @@ def test_a_split_that_the_dataset_lacks(trained_run, configure, tmp_path: Path) 
     config = configure("data=image_folder", f"data.root={folder}", "split=test")
     with pytest.raises(UserError, match="has no such split of its own"):
         score(config, trained_run.output)
+
+
+def test_the_command_prints_where_it_wrote(trained_run, compose, tmp_path: Path) -> None:
+    store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "cxrlab.evaluate", f"run={trained_run.output}", store,
+         f"hydra.run.dir={tmp_path}/out"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out")
+    told = trained_run.output / "evaluation/results.json"
+    assert (tmp_path / "out/evaluation/results.json").read_bytes() == told.read_bytes()
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["cxrlab.kind"] == "evaluate"
+    values = Evaluation.read(trained_run.output).values()
+    assert run.data.metrics["test/auroc"] == pytest.approx(values["test/auroc"])
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} >= {"evaluation", "figures"}
+    with pytest.raises(UserError, match="no finished run"):
+        # It has no model of its own, so no command takes it for the latest run.
+        find_folder("latest", compose(store, command="evaluate").tracking)
+
+
+@pytest.mark.parametrize("override", ["data.image_size=64", "data.folds=5", "++data.split=file"])
+def test_what_has_no_effect_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match="has no effect"):
+        _refuse_without_effect([override])
+    _refuse_without_effect(["data.split_seed=3", "data.limit=5", "split=test"])
