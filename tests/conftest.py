@@ -17,7 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import AuditConfig, Config, EvaluateConfig, PredictConfig
+from cxrlab.config.schema import AuditConfig, CompareConfig, Config, EvaluateConfig, PredictConfig
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
@@ -26,6 +26,7 @@ SCHEMAS = {
     "audit": AuditConfig,
     "predict": PredictConfig,
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
 }
 
 # A busy machine must not fail a test that is right.

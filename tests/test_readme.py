@@ -15,7 +15,9 @@ ROOT = conf_dir().parent
 TEXT = (ROOT / "README.md").read_text()
 DOCS = "\n".join(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))
 COMMANDS = re.findall(
-    r"^python -m cxrlab\.(train|audit|predict)(.*)$", TEXT + DOCS, flags=re.MULTILINE
+    r"^python -m cxrlab\.(train|audit|predict|evaluate|compare)(.*)$",
+    TEXT + DOCS,
+    flags=re.MULTILINE,
 )
 
 
@@ -25,9 +27,11 @@ def test_every_command_is_a_valid_configuration(command: str, line: str, compose
         "train": schema.Config,
         "audit": schema.AuditConfig,
         "predict": schema.PredictConfig,
+        "evaluate": schema.EvaluateConfig,
+        "compare": schema.CompareConfig,
     }
     # Of a sweep the first trial stands for all.
-    overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", o) for o in shlex.split(line) if "=" in o]
+    overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", o) for o in shlex.split(line) if "=" in o]
     config = compose(*overrides, command=command)
     assert type(config) is schemas[command]
 

@@ -91,10 +91,12 @@ def ranking(
     if target.min() == target.max():
         return dict.fromkeys(RANKING, f"no image is {answers[1 - target[0]]}")
     score, truth = torch.tensor(probability), torch.tensor(target)
-    return {
-        "auroc": float(classification.binary_auroc(score, truth)),
-        "auprc": float(classification.binary_average_precision(score, truth)),
+    found = {
+        "auroc": classification.binary_auroc(score, truth),
+        "auprc": classification.binary_average_precision(score, truth),
     }
+    # torchmetrics sums in float32: what is 1 can come out as 0.99999994.
+    return {name: 1.0 if value > 1 - 1e-6 else float(value) for name, value in found.items()}
 
 
 def confusion(

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
+from cxrlab.evaluation.binary import AT_HALF, SUMMARY
 from cxrlab.evaluation.metrics import Interval, Metrics
 from cxrlab.evaluation.predictions import scores
 from cxrlab.evaluation.resampling import bootstrap_weights, count_patients, jackknife_weights
@@ -21,9 +22,11 @@ FloatArray = npt.NDArray[np.float64]
 
 DRAWS = 2000
 _TAIL = 0.025
-_FEWEST_PATIENTS = 10
+FEWEST_PATIENTS = 10
+# Not counts, prevalence or threshold; also of a class, `auroc_VIRUS`.
+_STATISTICS = (*SUMMARY, *AT_HALF)
 # Samples without a class have no value; of more than these the rest would be a selection.
-_MOST_UNDEFINED = 0.05
+MOST_UNDEFINED = 0.05
 
 
 def add_intervals(
@@ -84,7 +87,8 @@ def with_intervals(
     """
     reason = why_no_intervals(patients, draws)
     if reason is not None or not metrics.values:
-        return replace(metrics, no_interval=dict.fromkeys(metrics.values, reason or ""))
+        statistics = (name for name in metrics.values if name.startswith(_STATISTICS))
+        return replace(metrics, no_interval=dict.fromkeys(statistics, reason or ""))
     samples = sample(measure, patients, draws, seed)
     found: dict[str, Interval | str] = {
         name: exact_interval(value, trials[name])
@@ -105,8 +109,8 @@ def why_no_intervals(patients: npt.NDArray[np.str_], draws: int) -> str | None:
     if not draws:
         return "no samples of patients were drawn"
     count = count_patients(patients)
-    if count < _FEWEST_PATIENTS:
-        return f"{count} patients are fewer than {_FEWEST_PATIENTS}"
+    if count < FEWEST_PATIENTS:
+        return f"{count} patients are fewer than {FEWEST_PATIENTS}"
     return None
 
 
@@ -127,7 +131,7 @@ class Samples:
         drawn = self.drawn[name]
         known = drawn[~np.isnan(drawn)]
         missing = 1 - known.size / drawn.size
-        if missing > _MOST_UNDEFINED:
+        if missing > MOST_UNDEFINED:
             return f"{missing:.0%} of the samples of patients have no such value"
         if np.ptp(known) == 0:
             return "every sample of patients gives the same value"

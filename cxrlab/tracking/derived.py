@@ -65,4 +65,4 @@ def derived_run(
 def run_label(folder: Path) -> str:
     """The MLflow id of the run in a folder, or the folder's name where it has none."""
     file = folder / ID_FILE
-    return file.read_text().strip() if file.is_file() else folder.name
+    return Path(file.read_text().strip()).name if file.is_file() else folder.name

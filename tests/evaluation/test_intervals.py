@@ -163,6 +163,7 @@ def test_few_patients_have_no_interval(make_table, size: int) -> None:
     found = add_intervals(metrics, table, task, thresholds=[0.5])
     assert found.intervals == {}
     assert found.no_interval["auroc"] == f"{size} patients are fewer than 10"
+    assert not {"n", "tp", "threshold", "prevalence"} & set(found.no_interval)
 
 
 def test_what_most_samples_lack_has_no_interval(make_table) -> None:

@@ -11,6 +11,24 @@ Verdict = Literal["ok", "warning", "fatal"]
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "fatal")
 ITEMS = 100
+# Headings of pages, by the name of the check.
+TITLES = {
+    "unreadable": "Unreadable files",
+    "exact_duplicates": "Identical files",
+    "near_duplicates": "The same picture twice",
+    "mirrored_duplicates": "A picture and its mirror image",
+    "conflicting_labels": "One picture, two labels",
+    "duplicate_patients": "One picture, two patients",
+    "patient_overlap": "Patients in two splits",
+    "class_missing": "Missing classes",
+    "class_balance": "Prevalence",
+    "constant_images": "Blank images",
+    "few_patients": "Few patients",
+    "shortcut_metadata": "Label told by the file",
+    "shortcut_exposure": "Label told by the gray values",
+    "shortcut_border": "Label told by the rim",
+    "shortcut_thumbnail": "Label told by 8 x 8 pixels",
+}
 
 
 @dataclass(frozen=True)

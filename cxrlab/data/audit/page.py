@@ -7,33 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from cxrlab.data.audit.findings import SEVERITIES, Audit, Finding
+from cxrlab.data.audit.findings import SEVERITIES, TITLES, Audit, Finding
 from cxrlab.data.audit.pictures import class_pictures, photo
 from cxrlab.data.audit.shortcuts import ALARM, COARSE_ALARM
 from cxrlab.data.audit.table import VERDICTS
 from cxrlab.data.prepare import PreparedData
 from cxrlab.files import write_atomically
+from cxrlab.page import render
 
 _PAIRS, _PHOTOS, _BARS, _LINES = 24, 24, 16, 24
-_TITLES = {
-    "unreadable": "Unreadable files",
-    "exact_duplicates": "Identical files",
-    "near_duplicates": "The same picture twice",
-    "mirrored_duplicates": "A picture and its mirror image",
-    "conflicting_labels": "One picture, two labels",
-    "duplicate_patients": "One picture, two patients",
-    "patient_overlap": "Patients in two splits",
-    "class_missing": "Missing classes",
-    "class_balance": "Prevalence",
-    "constant_images": "Blank images",
-    "few_patients": "Few patients",
-    "shortcut_metadata": "Label told by the file",
-    "shortcut_exposure": "Label told by the gray values",
-    "shortcut_border": "Label told by the rim",
-    "shortcut_thumbnail": "Label told by 8 x 8 pixels",
-}
 
 
 @dataclass(frozen=True)
@@ -76,19 +58,13 @@ def write_page(audit: Audit, data: PreparedData, path: Path) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     row_of = dict(zip(data.manifest.table["path"], data.rows, strict=True))
 
     def drawn(path: str) -> str:
         return photo(data.pixels[row_of[path]])
 
-    page = environment.get_template("page.html.j2").render(
+    page = render(
+        Path(__file__).with_name("page.html.j2"),
         name=data.manifest.name,
         audit=audit,
         verdict=VERDICTS[audit.verdict],
@@ -108,7 +84,7 @@ def _section(finding: Finding, drawn: Callable[[str], str]) -> Section:
     lines = [item for item in items if not (pairs or bars or photos)]
     return Section(
         finding=finding,
-        title=_TITLES.get(finding.check, finding.check),
+        title=TITLES.get(finding.check, finding.check),
         pairs=[{**pair, "photos": [drawn(pair[side]) for side in "ab"]} for pair in pairs[:_PAIRS]],
         photos=[{**item, "photo": drawn(item["path"])} for item in photos[:_PHOTOS]],
         bars=bars[:_BARS],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from cxrlab.data.audit.features import COARSE, RING
 from cxrlab.data.audit.shortcuts import draw_sample
 from cxrlab.data.prepare import PreparedData
+from cxrlab.page import data_uri
 
 _SIDE = 160
 _QUALITY = 82
@@ -44,7 +44,7 @@ def photo(image: NDArray[np.uint8]) -> str:
             cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8
         )
     content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-    return _uri("jpeg", content.tobytes())
+    return data_uri(content.tobytes(), "jpeg")
 
 
 def class_pictures(data: PreparedData) -> list[ClassPicture]:
@@ -72,8 +72,4 @@ def _class_picture(name: str, images: int, mean: NDArray[np.float64]) -> ClassPi
 
 
 def _png(image: NDArray[np.uint8]) -> str:
-    return _uri("png", cv2.imencode(".png", image)[1].tobytes())
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return data_uri(cv2.imencode(".png", image)[1].tobytes(), "png")

@@ -1,0 +1,1 @@
+"""Finished runs beside each other: paired tests, seeds of one configuration, ensembles."""
