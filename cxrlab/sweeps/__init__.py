@@ -1,0 +1,1 @@
+"""Many runs at once: which trials, their parent run, what they show together."""
