@@ -14,6 +14,14 @@ class UserError(Exception):
     """
 
 
+class PrunedError(Exception):
+    """A trial of a sweep was ended early, since others did better at the same epoch."""
+
+
+class TrialsFailedError(Exception):
+    """Some trials of a sweep failed; the others are done and summarised: exit status 1."""
+
+
 def warn(message: str) -> None:
     """Tell the user of a cause, its consequence and the remedy, without stopping."""
     _log.warning(message)

@@ -20,11 +20,19 @@ def main(config: Config) -> None:
     """Refuse what is wrong with the data before anything heavy is imported, then train."""
     from cxrlab.data.prepare import prepare
     from cxrlab.data.sources import load_manifest
+    from cxrlab.training.rank import follow
+    from cxrlab.training.ranks import ranks_of
+    from cxrlab.training.requeue import requeued_when_preempted
     from cxrlab.training.session import open_session
 
     session = open_session(config)
+    ranks = ranks_of(session.config.trainer)
+    if ranks.rank:  # another process leads
+        follow(session.output, ranks)
+        return
     data = prepare(load_manifest(session.config.data), session.config.data)
-    print(f"run: {train(session, data)}")
+    with requeued_when_preempted():
+        print(f"run: {train(session, data)}")
 
 
 def train(session: Session, data: PreparedData) -> str:
@@ -48,33 +56,41 @@ def train(session: Session, data: PreparedData) -> str:
     from cxrlab.evaluation.summary import print_results
     from cxrlab.explanation.stage import explain_gallery, explanation_panel
     from cxrlab.garbage import collect_as_usual
+    from cxrlab.sweeps.pruning import pruning_callbacks
     from cxrlab.tracking import record
     from cxrlab.training.build import build_classifier, build_datamodule
     from cxrlab.training.fit import fit
     from cxrlab.training.hardware import choose_hardware
     from cxrlab.training.inference import predict_logits
+    from cxrlab.training.ranks import check_shares, ranks_of
+    from cxrlab.training.resume import check_same_data, in_use
 
     config = session.config
+    ranks = ranks_of(config.trainer)
+    check_shares(config, data.manifest, ranks)
+    check_same_data(data, session.output, go_on=config.resume_changed)
     check_method(config.evaluation.calibration, data.manifest.task)
     store = record.open_configured_store(config.tracking)
     data = record.with_hashed_patients(data, config.tracking, store)
     audit = audit_cached(data, cache_dir(config.data.cache))
     heed(audit, config.audit)
-    hardware = choose_hardware(config.trainer)
+    hardware = choose_hardware(config.trainer, ranks)
     keep_freed_memory()
     _log.info("%s\n%s", data.manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
     pl.seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)
-    with record.open_run(session, store, data, hardware.description, weights) as run:
-        batches = build_datamodule(config, data, classifier, hardware.device)
+    tags = record.origin(session, data, hardware.description, weights)
+    with in_use(session.output), record.open_run(session, store, tags) as run:
+        batches = build_datamodule(config, data, classifier, hardware.device, ranks)
         record.write_inputs(run, session, batches, audit)
         panel = explanation_panel(config.explanation, batches, run)
         collect_as_usual()
-        fit(config, classifier, batches, run, hardware, panel)
-        splits = {"val": batches.val_dataloader()}
+        callbacks = [*panel, *pruning_callbacks(session)]
+        fit(config, classifier, batches, run, hardware, callbacks, ranks)
+        splits = {"val": batches.whole("val")}
         if config.evaluation.test:
-            splits["test"] = batches.test_dataloader()
+            splits["test"] = batches.whole("test")
         logits = {
             name: predict_logits(classifier, loader, hardware.device, f"predicting {name}")
             for name, loader in splits.items()
@@ -84,6 +100,7 @@ def train(session: Session, data: PreparedData) -> str:
         record.write_results(run, evaluation, classifier)
         explain_gallery(config.explanation, classifier, evaluation, batches, run)
         record.upload_outputs(run)
+        record.report(run, tags)
         record.log_model(run, config.tracking, classifier)
     print_results(evaluation.metrics, data.manifest.task, thresholds=evaluation.point.thresholds)
     return run.run_id

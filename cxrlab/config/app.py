@@ -14,11 +14,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cxrlab.config.paths import conf_dir
-from cxrlab.errors import UserError
+from cxrlab.config.paths import conf_dir, run_folder
+from cxrlab.errors import TrialsFailedError, UserError
 from cxrlab.garbage import collect_seldom
 
 # Hydra copies its store of configurations, a singleton, for every group that `--help` lists: half
@@ -30,7 +30,10 @@ _FOLDER_ERRORS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
 
-OK, WRONG_INPUT, INTERRUPTED = 0, 2, 130
+# Launchers of trials that are packages of their own, and the extra that brings each.
+_LAUNCHER_EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
@@ -74,6 +77,7 @@ def _run(
     task: Callable[[DictConfig], None], name: str, schema: str, refused: list[Exception]
 ) -> int:
     collect_seldom()
+    OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without it Hydra prints a traceback of its own and exits with 1 whatever happened.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -83,6 +87,9 @@ def _run(
             raise refused[0]
     except KeyboardInterrupt:
         return INTERRUPTED
+    except TrialsFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
@@ -110,6 +117,9 @@ def _explain(error: Exception, schema: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and choice in _LAUNCHER_EXTRAS:
+            extra = _LAUNCHER_EXTRAS[choice]
+            return f"{group}={choice}: not installed; pip install 'cxrlab[{extra}]'"
         options = [o for o in error.options or [] if o != "base"]
         return f"{group}={choice}: no such choice; {nearest(choice, options)}"
     if isinstance(error, OverrideParseException):

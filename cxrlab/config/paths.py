@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -12,6 +13,15 @@ def conf_dir() -> Path:
     """The folder of YAML files: inside an installed package, beside it in a checkout."""
     installed = _PACKAGE / "conf"
     return installed if installed.is_dir() else _PACKAGE.parent / "conf"
+
+
+def run_folder(cluster: str | None) -> str:
+    """The folder of a new run below `outputs/`: its time, or its SLURM job.
+
+    A job that SLURM starts again, and all processes of one, so find the same folder.
+    """
+    job = os.environ.get("SLURM_JOB_ID") if cluster == "slurm" else None
+    return f"slurm-{job}" if job else datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
 
 
 def store_dir() -> Path:

@@ -106,7 +106,10 @@ class TrainerConfig(Section):
     """Where and how long to train: mostly Lightning's own Trainer arguments."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = Field(description="auto: a GPU where one is")
-    devices: Positive = Field(description="processes on this machine")
+    devices: Positive = Field(description="processes on a machine, each with a GPU of its own")
+    nodes: Positive = Field(description="machines; more than one needs trainer=slurm")
+    cluster: Literal["slurm"] | None = Field(description="who starts the processes; null: cxrlab")
+    sync_batchnorm: bool = Field(description="GPUs: normalise over all processes' images")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
         description="auto: bf16-mixed where the hardware multiplies it, else 32-true"
     )
@@ -173,12 +176,36 @@ class TrackingConfig(Section):
     log_model: bool = Field(description="log the model itself, beside the checkpoints")
 
 
+class SweepConfig(Section):
+    """Many runs that differ in something, and what they are judged by."""
+
+    kind: Literal["grid", "seeds", "folds", "optuna"] = Field(description="what makes the trials")
+    name: str = Field(
+        pattern=r"^[\w][\w.-]*$", description="folder; the same name again goes on with a sweep"
+    )
+    objective: tuple[str, ...] = Field(description="metric that decides; two: NSGA-II")
+    direction: tuple[Literal["maximize", "minimize"], ...] = Field(description="of each objective")
+    seeds: int = Field(ge=2, le=1000, description="seeds of sweep=seeds")
+    trials: Positive = Field(description="trials of sweep=optuna, all told")
+    space: dict[str, str] = Field(description="key: where sweep=optuna searches, in Hydra's syntax")
+    prune: bool = Field(description="sweep=optuna: end a trial that is worse than the median")
+
+    @field_validator("objective", "direction", mode="before")
+    @classmethod
+    def _one_or_two(cls, value: object) -> object:
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        if not 1 <= len(values) <= 2:
+            raise ValueError(f"{len(values)} are given; one or two can be weighed")
+        return tuple(values)
+
+
 class Config(Section):
     """One training run, whole."""
 
     seed: int = Field(ge=0, lt=2**32, description="seed of weights, order, augmentation, dropout")
     threshold: str | float = Field(description="decision rule chosen on validation, or a number")
     resume: str | None = Field(description="run to continue: id, prefix, latest or its folder")
+    resume_changed: bool = Field(description="continue although the data changed since")
     audit: Literal["stop", "warn"] = Field(description="fatal finding in the data: stop or go on")
     data: DataConfig
     augmentation: AugmentationConfig
@@ -190,6 +217,7 @@ class Config(Section):
     evaluation: EvaluationConfig
     explanation: ExplanationConfig
     tracking: TrackingConfig
+    sweep: SweepConfig
 
     @field_validator("threshold")
     @classmethod
@@ -249,3 +277,26 @@ class EvaluateConfig(Section):
     batch_size: Positive = Field(description="images a forward pass")
     bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
     tracking: TrackingConfig
+
+
+class CompareConfig(Section):
+    """Finished runs on the same images."""
+
+    runs: tuple[str, ...] = Field(description="run ids, prefixes, latest or folders; at least two")
+    split: Literal["val", "test"] = Field(description="which predictions to compare")
+    bootstrap: Samples = Field(description="draws of patients for intervals and p; 0: none")
+    tracking: TrackingConfig
+
+    @field_validator("runs", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> tuple[str, ...]:
+        named = list(value) if isinstance(value, list | tuple) else [value]
+        if any(isinstance(name, float) for name in named):
+            raise ValueError("a run id was read as a number; quote it: 'runs=[\"12e4\",latest]'")
+        names = tuple(str(name) for name in named if name is not None)
+        if len(names) < 2:
+            raise ValueError("a comparison needs two runs at least; give runs=[RUN,RUN]")
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is named twice; name each run once")
+        return names

@@ -159,6 +159,7 @@ def _check_together(config: Config) -> None:
             f"nearest valid: explanation.max_steps={config.explanation.steps}"
         )
     _check_frozen(config)
+    _check_processes(config)
 
 
 def _check_frozen(config: Config) -> None:
@@ -178,4 +179,29 @@ def _check_frozen(config: Config) -> None:
         raise UserError(
             "trainer.progressive: a frozen backbone makes its features once, at one size; "
             "take trainer.progressive=[], or model.freeze_backbone=false"
+        )
+
+
+def _check_processes(config: Config) -> None:
+    """Refuse what several processes can't share, or can't do."""
+    trainer = config.trainer
+    count = trainer.devices * trainer.nodes
+    if count == 1:
+        return
+    batch = config.data.batch_size
+    if batch % count:
+        nearest_size = max(count, round(batch / count) * count)
+        raise UserError(
+            f"data.batch_size={batch}: {count} processes can't share it equally; nearest valid: "
+            f"data.batch_size={nearest_size}"
+        )
+    if trainer.overfit_batches:
+        raise UserError(
+            f"trainer.overfit_batches={trainer.overfit_batches}: is for one process; take "
+            "trainer.devices=1"
+        )
+    if config.sweep.kind == "optuna" and config.sweep.prune:
+        raise UserError(
+            "sweep.prune=true: only one process of a trial would end early; take "
+            "sweep.prune=false, or trainer.devices=1"
         )

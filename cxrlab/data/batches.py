@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class Batch(TypedDict):
         image: (B, 1, H, W); uint8 as loaded, float32 in [0, 1] once on the device.
         features: (B, F) float32, in place of the images where the backbone is frozen.
         target: (B,) int64 class index; (B, K) float32 findings, NaN where unknown.
-        index: (B,) int64 row in the split.
+        index: (B,) int64 row in the split; -1: a filler, to be left out.
         seed: what the random changes of this batch are drawn from; None for no changes.
     """
 
@@ -35,8 +35,18 @@ class Batch(TypedDict):
     seed: int | None
 
 
+class Share(NamedTuple):
+    """Which part of each batch: that of process `rank` of `ranks`."""
+
+    rank: int = 0
+    ranks: int = 1
+
+
 class BatchLoader:
-    """Batches of one split, gathered by index.
+    """Batches of one split, gathered by index, or one process's share of each.
+
+    All processes go through the same batches at the same time and cut each into equal parts. What
+    is trained on is cut without rest; elsewhere a share that is short of an image gets a filler.
 
     Order and seeds are functions of (seed, epoch, batch) alone, so an epoch can be entered in
     the middle and a resumed run sees what an unbroken one would have seen.
@@ -53,6 +63,7 @@ class BatchLoader:
         batch_size: int,
         *,
         seed: int | None = None,
+        share: Share = Share(),  # noqa: B008  immutable
     ) -> None:
         """Set up the loader.
 
@@ -60,15 +71,24 @@ class BatchLoader:
             bank: inputs of the whole manifest.
             rows: (N,) which rows of the manifest belong to the split.
             targets: (N,) class indices, or (N, K) findings, of those rows.
-            batch_size: images a batch.
+            batch_size: images a batch, over all shares.
             seed: shuffle, and drop what is left of the last batch, in the order this draws;
                 None keeps the order and every image.
+            share: what of each batch to make.
+
+        Raises:
+            ValueError: fewer images to train on than shares.
         """
         self._bank = bank
         self._rows = torch.from_numpy(rows).to(bank.device)
         self._targets = torch.from_numpy(targets).to(bank.device)
         self._seed = seed
+        self._share = share
         self.batch_size = min(batch_size, len(rows))
+        if seed is not None:
+            self.batch_size -= self.batch_size % share.ranks
+            if not self.batch_size:
+                raise ValueError(f"{len(rows)} images can't be cut into {share.ranks} shares")
         self.epoch = 0
         self._resume = self.done = 0
 
@@ -101,15 +121,24 @@ class BatchLoader:
         # The order goes to the device once an epoch, so that no step waits for a transfer.
         order = torch.from_numpy(self._order()).to(self._bank.device)
         for batch in range(start, len(self)):
-            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            index, known = self._part(whole)
             inputs = self._bank.gather(self._rows[index], self.epoch)
             made: Batch = {
                 "target": self._targets[index],
-                "index": index,
+                "index": known,
                 "seed": self._batch_seed(batch),
             }
             made[self._bank.key] = inputs
             yield made
+
+    def _part(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Which images to gather, and the same with -1 where one is a filler."""
+        rank, ranks = self._share
+        part = batch[rank::ranks]
+        if len(part) * ranks >= len(batch):
+            return part, part
+        return torch.cat([part, batch[:1]]), torch.cat([part, batch.new_tensor([-1])])
 
     def _order(self) -> NDArray[np.int64]:
         if self._seed is None:
@@ -122,5 +151,8 @@ class BatchLoader:
     def _batch_seed(self, batch: int) -> int | None:
         if self._seed is None:
             return None
-        state = np.random.SeedSequence([self._seed, self.epoch, batch]).generate_state(1, np.uint64)
+        drawn = [self._seed, self.epoch, batch]
+        if self._share.ranks > 1:
+            drawn.append(self._share.rank)
+        state = np.random.SeedSequence(drawn).generate_state(1, np.uint64)
         return int(state[0] >> 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlab.data.banks import Bank
-from cxrlab.data.batches import Batch, BatchLoader
+from cxrlab.data.batches import Batch, BatchLoader, Share
 from cxrlab.data.prepare import PreparedData
 
 
@@ -34,6 +34,7 @@ class ImageDataModule(pl.LightningDataModule):
         eval_batch_size: int,
         seed: int,
         augment: Callable[[Tensor, int], Tensor],
+        share: Share = Share(),  # noqa: B008  immutable
     ) -> None:
         """Set up the splits.
 
@@ -41,17 +42,18 @@ class ImageDataModule(pl.LightningDataModule):
             data: the decoded images and their manifest.
             train_bank: what the model is trained on: the manifest's images, or their features.
             eval_bank: the same for validation and test.
-            batch_size: images a training step.
-            eval_batch_size: images a forward pass in validation and test.
+            batch_size: images a training step, over all processes.
+            eval_batch_size: images a forward pass in validation and test, over all processes.
             seed: of the training order and augmentation.
             augment: takes (B, 1, H, W) float32 in [0, 1] and a seed.
+            share: what of each batch this process trains on and validates.
         """
         super().__init__()
         self.data = data
         self.training_size: int | None = None
-        self._augment = augment
+        self._augment, self._share = augment, share
         self._eval_bank, self._eval_batch_size = eval_bank, eval_batch_size
-        self.train_loader = self._loader("train", train_bank, batch_size, seed)
+        self.train_loader = self._loader("train", train_bank, batch_size, seed, share)
 
     def images(
         self, split: str, chosen: NDArray[np.int64] | slice = slice(None)
@@ -64,12 +66,12 @@ class ImageDataModule(pl.LightningDataModule):
         return self.train_loader
 
     def val_dataloader(self) -> BatchLoader:
-        """The validation images in the manifest's order."""
-        return self._loader("val", self._eval_bank, self._eval_batch_size)
+        """This process's share of the validation images, in the manifest's order."""
+        return self._loader("val", self._eval_bank, self._eval_batch_size, share=self._share)
 
-    def test_dataloader(self) -> BatchLoader:
-        """The test images in the manifest's order."""
-        return self._loader("test", self._eval_bank, self._eval_batch_size)
+    def whole(self, split: str) -> BatchLoader:
+        """All images of a split in the manifest's order, for one process to evaluate."""
+        return self._loader(split, self._eval_bank, self._eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make images float32 in [0, 1] and, where the batch has a seed, resize and change them."""
@@ -81,12 +83,17 @@ class ImageDataModule(pl.LightningDataModule):
         return {**batch, "image": images}
 
     def _loader(
-        self, split: str, bank: Bank, batch_size: int, seed: int | None = None
+        self,
+        split: str,
+        bank: Bank,
+        batch_size: int,
+        seed: int | None = None,
+        share: Share = Share(),  # noqa: B008  immutable
     ) -> BatchLoader:
         inside = self._in(split)
         manifest = self.data.manifest
         targets = manifest.task.targets(manifest.table)[inside]
-        return BatchLoader(bank, inside, targets, batch_size, seed=seed)
+        return BatchLoader(bank, inside, targets, batch_size, seed=seed, share=share)
 
     def _in(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.data.manifest.table["split"].to_numpy() == split)

@@ -16,6 +16,7 @@ from cxrlab.model.head import Head
 from cxrlab.model.losses import ClassificationLoss
 from cxrlab.model.metrics import epoch_metrics
 from cxrlab.task import Task, TaskKind
+from cxrlab.training.exchange import gathered
 from cxrlab.training.optimizers import configure, total_steps
 
 
@@ -81,7 +82,7 @@ class Classifier(pl.LightningModule):
             focal_gamma=loss["focal_gamma"],
         )
         self.val_metrics = epoch_metrics(self.task)
-        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         if model["freeze_backbone"]:
             self.backbone.freeze(None)
         elif model["freeze_stages"]:
@@ -111,17 +112,25 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
         loss: Tensor = self.loss(self.logits(batch), batch["target"])
-        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        several = self.trainer.world_size > 1
+        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True, sync_dist=several)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect what the validation metrics need; a metric a step would wait for a GPU."""
-        self._validated.append((self.logits(batch).float(), batch["target"]))
+        logits = self.logits(batch).float()
+        self._validated.append((logits, batch["target"], batch["index"].to(logits.device)))
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and metrics of the whole validation split."""
-        logits, targets = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        """Log loss and metrics of the whole validation split, the same on every process."""
+        logits, targets, index = (
+            gathered(torch.cat(parts)) for parts in zip(*self._validated, strict=True)
+        )
         self._validated.clear()
+        if self.trainer.world_size > 1:
+            # Without fillers, and in the order of one process, for sums that end the same.
+            order = index.argsort()[int((index < 0).sum()) :]
+            logits, targets = logits[order], targets[order]
         self.log("val/loss", self.loss(logits, targets))
         self.val_metrics.update(probabilities(logits, self.task), targets)
         values = self.val_metrics.compute()

@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +26,23 @@ class Point(NamedTuple):
     time: int
 
 
+def read_points(path: Path) -> list[Point]:
+    """The points of a `metrics.csv`, but for a last line that a killed process cut short."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()[1:])
+    return [Point(name, int(step), float(value), int(time)) for name, step, value, time in rows]
+
+
 class MetricBuffer:
     """Keeps metrics until there are 1,000, or the oldest is 10 s old, or `flush` is called.
 
     Writing each as it comes would cost a database transaction a step. One thread adds and
     writes; `send` may run in another at the same time.
+
+    A run that goes on from a checkpoint repeats the steps since: what the file has of them
+    already is not taken again.
     """
 
     def __init__(
@@ -52,11 +64,31 @@ class MetricBuffer:
         self._unwritten: list[Point] = []
         self._unsent: deque[Point] = deque()  # the one thing that two threads share
         self._oldest = 0.0
+        self._drop_half_line()
+        self._known = {(point.name, point.step) for point in read_points(path)}
+
+    def catch_up(self, stored: Collection[tuple[str, int]], points: Sequence[Point]) -> None:
+        """Level the file and the other side after the process that wrote both was killed.
+
+        Args:
+            stored: name and step of everything that was sent.
+            points: what was sent and is not in the file.
+        """
+        have = set(stored)
+        self._unsent.extend(p for p in read_points(self._path) if (p.name, p.step) not in have)
+        fresh = [p for p in points if (p.name, p.step) not in self._known]
+        self._known.update((p.name, p.step) for p in fresh)
+        self._unwritten += fresh
+        self.flush()
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Take one step's values; NaN and infinities are values like others."""
         now = time.time_ns() // 1_000_000
-        points = [Point(name, step, float(value), now) for name, value in values.items()]
+        points = [
+            Point(name, step, float(value), now)
+            for name, value in values.items()
+            if (name, step) not in self._known
+        ]
         if not self._unwritten:
             self._oldest = time.monotonic()
         self._unwritten += points
@@ -95,6 +127,12 @@ class MetricBuffer:
             for _ in batch:
                 self._unsent.popleft()
             left -= len(batch)
+
+    def _drop_half_line(self) -> None:
+        if self._path.exists():
+            whole = self._path.read_bytes().rfind(b"\n") + 1
+            if whole < self._path.stat().st_size:
+                os.truncate(self._path, whole)
 
     def _write(self, points: Sequence[Point]) -> None:
         text = io.StringIO()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlab.errors import UserError, warn
 from cxrlab.tracking.background import Background, Job
-from cxrlab.tracking.metrics import MetricBuffer, Point
+from cxrlab.tracking.metrics import MetricBuffer, Point, read_points
 from cxrlab.tracking.params import PARAM_LENGTH, TAG_LENGTH, allowed_name, cut
 from cxrlab.tracking.store import Store, experiment_id, one_line_errors
 
@@ -70,6 +70,19 @@ class TrackedRun:
         metrics = [Metric(allowed_name(p.name), p.value, p.time, p.step) for p in points]
         with one_line_errors(self._store):
             self._client.log_batch(self.run_id, metrics=metrics)
+
+    def catch_up(self) -> None:
+        """Level `metrics.csv` and the store, where the process that wrote both was killed."""
+        names = {point.name for point in read_points(self.output / "metrics.csv")}
+        kept = {allowed_name(name): name for name in names}
+        with one_line_errors(self._store):
+            latest = self._client.get_run(self.run_id).data.metrics
+            points = [
+                Point(kept.get(key, key), m.step, m.value, m.timestamp)
+                for key in latest
+                for m in self._client.get_metric_history(self.run_id, key)
+            ]
+        self._metrics.catch_up([(p.name, p.step) for p in points], points)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or change them; values are cut at MLflow's 8,000 characters."""
@@ -157,10 +170,18 @@ class TrackedRun:
 
     def _log_dataset(self, dataset: Dataset, context: str) -> None:
         from mlflow.entities import DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         tag = InputTag("mlflow.data.context", context)
         with one_line_errors(self._store):
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+            try:
+                self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+            except MlflowException as error:
+                # MLflow looks whether the dataset is known and then adds it; where another run
+                # was faster between the two, the second try finds it.
+                if "unique" not in str(error).lower():
+                    raise
+                self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Store what is left and end the run as `FINISHED`, `FAILED` or `KILLED`.
@@ -234,6 +255,7 @@ def reopen_run(
         store.client().update_run(run_id, status="RUNNING")
     run = TrackedRun(store, run_id, output)
     run.log_params(added)
+    run.catch_up()
     run.set_tags(_with_columns(tags, description))
     run.wait()
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -18,6 +18,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+import cxrlab
 from cxrlab.augmentation.augmenter import Augmenter
 from cxrlab.augmentation.figures import draw_augmented
 from cxrlab.config.paths import store_dir
@@ -26,6 +27,8 @@ from cxrlab.data.audit.findings import Audit
 from cxrlab.data.manifest import SPLITS
 from cxrlab.data.prepare import PreparedData
 from cxrlab.explanation.selection import panel_indices
+from cxrlab.files import write_atomically
+from cxrlab.sweeps.tags import trial_tags
 from cxrlab.tracking.find import ID_FILE, OUTPUT_TAG
 from cxrlab.tracking.ids import hash_patients
 from cxrlab.tracking.params import cut, flatten
@@ -33,6 +36,7 @@ from cxrlab.tracking.provenance import environment_text, run_tags
 from cxrlab.tracking.run import Run, start_run
 from cxrlab.tracking.store import Store, open_store
 from cxrlab.training.fit import BEST
+from cxrlab.training.resume import MANIFEST_FILE, VERSION_FILE
 from cxrlab.training.session import CONFIG_FILE, OVERRIDES_FILE, Session
 
 if TYPE_CHECKING:
@@ -66,31 +70,38 @@ def with_hashed_patients(
     return replace(data, manifest=hash_patients(data.manifest, folder))
 
 
-@contextmanager
-def open_run(
-    session: Session, store: Store | None, data: PreparedData, device: str, weights: str
-) -> Iterator[Run]:
-    """The session's run, new or reopened, with its params and tags."""
-    config = session.config
-    tags = {
+def origin(session: Session, data: PreparedData, device: str, weights: str) -> dict[str, str]:
+    """The tags that say where a run comes from."""
+    return {
         **run_tags(session.command, device),
         "cxrlab.data_fingerprint": data.fingerprint,
         "cxrlab.split_hash": data.manifest.split_hash(),
         "cxrlab.weights": weights,
         OUTPUT_TAG: str(session.output),
+        **_trial_tags(session),
     }
+
+
+@contextmanager
+def open_run(session: Session, store: Store | None, tags: Mapping[str, str]) -> Iterator[Run]:
+    """The session's run, new or reopened, with its params and tags."""
+    config = session.config
     parameters = config.plain()
-    del parameters["resume"]  # not part of what is repeated
+    for section in ("resume", "resume_changed", "sweep"):  # not part of what is repeated
+        del parameters[section]
+    write_config(session)  # before the run is in the store, so that every one there can go on
     try:
         with start_run(
             store,
             experiment=config.tracking.experiment,
-            name=config.tracking.name or run_name(session),
+            name=run_name(session),
             output=session.output,
             tags=tags,
             params=flatten(parameters),
             run_id=session.run_id,
         ) as run:
+            # At once, so that a process that dies leaves the way to its run.
+            write_atomically(run.output / ID_FILE, run.run_id)
             yield run
     except KeyboardInterrupt:
         logging.getLogger("cxrlab").warning(
@@ -99,8 +110,22 @@ def open_run(
         raise
 
 
+def _trial_tags(session: Session) -> dict[str, str]:
+    if session.sweep is None:
+        return {}
+    return trial_tags(session.sweep, session.job)
+
+
 def run_name(session: Session) -> str:
-    """Backbone, what the user changed, and the time: tells runs apart whatever the seed."""
+    """The name that the user gave; else of a trial, what varies; else what the user changed.
+
+    The latter is the backbone, the overrides, and the time, which tells runs apart whatever the
+    seed.
+    """
+    if session.sweep is not None:
+        return session.sweep.trial_name(session.overrides, session.job or 0)
+    if session.config.tracking.name:
+        return session.config.tracking.name
     ignored = ("tracking", "resume", "hydra", "data.root", "data.cache", "model=")
     parts = [session.config.model.backbone]
     for override in session.overrides:
@@ -112,22 +137,28 @@ def run_name(session: Session) -> str:
     return cut(" ".join(parts), _NAME_LENGTH) + datetime.now().strftime(" %m-%d %H:%M:%S")
 
 
+def write_config(session: Session) -> None:
+    """Write what a run needs to go on: its configuration, and which version read it."""
+    for name, text in {
+        CONFIG_FILE: yaml.safe_dump(session.config.plain(), sort_keys=False),
+        OVERRIDES_FILE: yaml.safe_dump(list(session.overrides)),
+        VERSION_FILE: f"{cxrlab.__version__}\n",
+    }.items():
+        write_atomically(session.output / name, text)
+
+
 def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Audit) -> None:
     """Write what was decided and found before training; pages and pictures follow while it runs."""
     config, data = session.config, batches.data
     texts = {
-        CONFIG_FILE: yaml.safe_dump(config.plain(), sort_keys=False),
-        OVERRIDES_FILE: yaml.safe_dump(list(session.overrides)),
         "config/environment.txt": environment_text(),
         ID_FILE: run.run_id,
-        "data/manifest.csv": _with_digests(data).to_csv(index=False),
+        MANIFEST_FILE: _with_digests(data).to_csv(index=False),
         "data/bad_images.yaml": yaml.safe_dump(data.bad),
         "data/audit.json": json.dumps(audit.to_json(), indent=2),
     }
     for name, text in texts.items():
-        file = run.output / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        write_atomically(run.output / name, text)
     run.defer(partial(_write_page, audit, data, run.output / "data" / "audit.html"))
     # At once, since it computes with torch.
     images, labels = _some_of_training(data)
@@ -192,6 +223,15 @@ def upload_outputs(run: Run) -> None:
     for name in _UPLOADED:
         if (run.output / name).exists():
             run.upload(name)
+
+
+def report(run: Run, tags: Mapping[str, str]) -> None:
+    """Write and store the run's page, from what lies in its folder."""
+    from cxrlab.report.report import REPORT, write_report
+
+    run.flush()  # the page reads metrics.csv
+    write_report(run.output, run_id=run.run_id if run.uri else None, tags=tags)
+    run.upload(REPORT)
 
 
 def log_model(run: Run, config: TrackingConfig, classifier: Classifier) -> None:

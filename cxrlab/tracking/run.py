@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cxrlab.errors import PrunedError
 from cxrlab.tracking.metrics import MetricBuffer
 from cxrlab.tracking.mlflow_run import create_run, reopen_run
 from cxrlab.tracking.store import Store
@@ -133,7 +134,7 @@ def start_run(
     """A run that is RUNNING inside the `with` and ends with it, however that ends.
 
     No exception: FINISHED. Ctrl-C or SIGTERM (as KeyboardInterrupt, or the SystemExit that
-    Lightning makes of them): KILLED. Any other: FAILED. The exception goes on.
+    Lightning makes of them) and pruning: KILLED. Any other: FAILED. The exception goes on.
 
     Args:
         store: From `open_store`; None for no MLflow.
@@ -159,7 +160,7 @@ def start_run(
     try:
         yield run
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        killed = isinstance(error, KeyboardInterrupt | SystemExit | PrunedError)
         run.close("KILLED" if killed else "FAILED", error)
         raise
     run.close("FINISHED")

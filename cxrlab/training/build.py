@@ -7,16 +7,22 @@ import torch
 from cxrlab.augmentation.augmenter import Augmenter
 from cxrlab.config.schema import Config
 from cxrlab.data.banks import Bank, image_bank
+from cxrlab.data.batches import Share
 from cxrlab.data.datamodule import ImageDataModule
 from cxrlab.data.prepare import PreparedData
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.losses import class_weights
 from cxrlab.model.weights import find_weights
 from cxrlab.training.features import feature_banks
+from cxrlab.training.ranks import Ranks
 
 
 def build_datamodule(
-    config: Config, data: PreparedData, classifier: Classifier, device: torch.device
+    config: Config,
+    data: PreparedData,
+    classifier: Classifier,
+    device: torch.device,
+    ranks: Ranks = Ranks(),  # noqa: B008  immutable
 ) -> ImageDataModule:
     """Batches of the configured size, order and augmentation; of features, where all is frozen.
 
@@ -37,6 +43,7 @@ def build_datamodule(
         eval_batch_size=config.evaluation.batch_size,
         seed=config.seed,
         augment=Augmenter(config.augmentation),
+        share=Share(ranks.rank, ranks.count),
     )
 
 

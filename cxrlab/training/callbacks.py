@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cxrlab.data.batches import Batch, BatchLoader
-from cxrlab.errors import warn
 from cxrlab.training.optimizers import highest_rate
 
 _log = logging.getLogger("cxrlab")
@@ -56,6 +53,19 @@ class SeededSteps(pl.Callback):
         self._loader.done = batch_idx + 1
 
 
+class PlateauSteps(pl.Callback):
+    """Cut the rate before the epoch's checkpoint is written.
+
+    Lightning would do it after: a run that goes on from that checkpoint would miss the cut.
+    """
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the scheduler what it watches."""
+        for config in trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                config.scheduler.step(trainer.callback_metrics[config.monitor or ""])
+
+
 class MovingAverage(WeightAveraging):
     """Exponential moving average of the weights, validated and saved in place of the last ones.
 
@@ -86,42 +96,6 @@ class MovingAverage(WeightAveraging):
             torch._foreach_copy_(averaged, current)
 
 
-class GracefulStop(pl.Callback):
-    """Let Ctrl-C wait for the end of the step, so that a resumed run repeats and misses nothing.
-
-    A second Ctrl-C stops at once.
-    """
-
-    def __init__(self) -> None:
-        """Begin without a wish to stop."""
-        self._asked = False
-        self._before: Any = None
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over Ctrl-C."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give Ctrl-C back; Lightning leaves it ignored after an interruption."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        """Stop if asked to: the last step is complete and logged, the next not begun."""
-        if self._asked and batch_idx > 0:
-            raise KeyboardInterrupt
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        warn("Ctrl-C: stopping after this step, with a checkpoint; once more stops at once")
-
-
 class Speed(pl.Callback):
     """Training images a second and the learning rate, once an epoch."""
 
@@ -150,16 +124,19 @@ class Speed(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Count images; validation is not on this clock."""
-        self._images += len(batch["target"])
+        self._images += len(batch["target"]) * trainer.world_size
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # the steps so far are launched, not done
         self._seconds = time.perf_counter() - self._started
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch's speed and the highest learning rate."""
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the epoch's speed and the highest learning rate, before its checkpoint is written."""
         if self._seconds > 0:
             pl_module.log("train/images_per_second", self._images / self._seconds)
         pl_module.log("lr", highest_rate(trainer.optimizers))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how it went."""
         if self._say:
             shown = {k: float(v) for k, v in trainer.callback_metrics.items()}
             _log.info(

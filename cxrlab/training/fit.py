@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from cxrlab.config.schema import Config, TrainerConfig
@@ -18,9 +18,12 @@ from cxrlab.data.datamodule import ImageDataModule
 from cxrlab.model.classifier import Classifier
 from cxrlab.tracking.logger import RunLogger
 from cxrlab.tracking.run import Run
-from cxrlab.training.callbacks import GracefulStop, MovingAverage, SeededSteps, Speed
+from cxrlab.training.callbacks import MovingAverage, PlateauSteps, SeededSteps, Speed
 from cxrlab.training.hardware import Hardware
+from cxrlab.training.parallel import companions, strategy
 from cxrlab.training.progressive import ProgressiveSize
+from cxrlab.training.ranks import Ranks
+from cxrlab.training.stopping import GracefulStop, LastCheckpoint, Patience, Preempted
 
 # A bar that is drawn shows the loss, and to read that waits for the GPU.
 _STEPS_A_REDRAW = {"cpu": 1, "gpu": 20}
@@ -37,6 +40,7 @@ def fit(
     run: Run,
     hardware: Hardware,
     callbacks: Sequence[pl.Callback],
+    ranks: Ranks = Ranks(),  # noqa: B008  immutable
 ) -> Classifier:
     """Train, and load the weights of the best validation AUROC.
 
@@ -47,17 +51,18 @@ def fit(
         run: where metrics go; checkpoints are written below its folder.
         hardware: device and precision.
         callbacks: further callbacks, which see the weights that are validated.
+        ranks: the place of this process among several; the first one starts the others.
 
     Returns:
-        The same classifier with the weights of `checkpoints/best.ckpt`.
+        The same classifier, in the first process with the weights of `checkpoints/best.ckpt`.
 
     Raises:
+        ProcessDiedError: one of several processes ended with an error.
         KeyboardInterrupt: the user or the system stopped it; `checkpoints/last.ckpt` is whole.
     """
     _quieten(says_profile=config.trainer.profiler is not None)
-    trainer = _trainer(
-        config.trainer, run, hardware, [*callbacks, *_own_callbacks(config, data, run, hardware)]
-    )
+    shows_bar = _shows_bar(config.trainer) and not ranks.rank
+    own = _own_callbacks(config, data, run, hardware, shows_bar=shows_bar)
     if config.trainer.channels_last:
         classifier.to(memory_format=torch.channels_last)
     last = run.output / LAST
@@ -65,11 +70,17 @@ def fit(
     try:
         if config.trainer.compile:
             classifier.backbone.net.compile(mode=config.trainer.compile)
-        trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=False)
+        with companions(config.trainer, ranks, run):
+            trainer = _trainer(
+                config.trainer, run, hardware, [*callbacks, *own], ranks, shows_bar=shows_bar
+            )
+            trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=False)
     except (SystemExit, SIGTERMException) as stopped:
         # Lightning turns Ctrl-C into the exit status 1 and SIGTERM into an error of its own.
-        raise KeyboardInterrupt from stopped
-    load_best(classifier, run.output)
+        preempted = isinstance(stopped.__context__, Preempted)
+        raise (Preempted if preempted else KeyboardInterrupt) from stopped
+    if not ranks.rank:
+        load_best(classifier, run.output)
     return classifier
 
 
@@ -80,7 +91,13 @@ def load_best(classifier: Classifier, output: Path) -> None:
 
 
 def _trainer(
-    config: TrainerConfig, run: Run, hardware: Hardware, callbacks: list[pl.Callback]
+    config: TrainerConfig,
+    run: Run,
+    hardware: Hardware,
+    callbacks: list[pl.Callback],
+    ranks: Ranks,
+    *,
+    shows_bar: bool,
 ) -> pl.Trainer:
     return pl.Trainer(
         accelerator=hardware.accelerator,
@@ -97,33 +114,34 @@ def _trainer(
         profiler=config.profiler,
         logger=RunLogger(run),
         callbacks=callbacks,
-        enable_progress_bar=_shows_bar(config),
+        enable_progress_bar=shows_bar,
         enable_model_summary=False,
         # The order of batches is the loader's own, and an untrained model's metrics are no news.
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         default_root_dir=run.output,
+        **strategy(config, ranks, hardware.accelerator, run.flush),
     )
 
 
 def _own_callbacks(
-    config: Config, data: ImageDataModule, run: Run, hardware: Hardware
+    config: Config, data: ImageDataModule, run: Run, hardware: Hardware, *, shows_bar: bool
 ) -> list[pl.Callback]:
     folder = run.output / CHECKPOINTS
-    shows_bar = _shows_bar(config.trainer)
     callbacks: list[pl.Callback] = [
         SeededSteps(data.train_loader),
-        GracefulStop(),
+        GracefulStop(config.trainer.cluster),
         Speed(say=not shows_bar),
+        PlateauSteps(),
         # Whole, since with `save_weights_only` Lightning leaves out the averaged weights.
         ModelCheckpoint(folder, "best", MONITOR, mode="max", enable_version_counter=False),
         # Apart from the best one, which it would overwrite when training is interrupted.
-        ModelCheckpoint(folder, "last", save_on_exception=True, enable_version_counter=False),
+        LastCheckpoint(folder, "last"),
     ]  # fmt: skip
     if config.trainer.progressive:
         callbacks.append(ProgressiveSize(config.trainer.progressive, data))
     if config.trainer.early_stopping:
-        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=config.trainer.early_stopping))
+        callbacks.append(Patience(MONITOR, mode="max", patience=config.trainer.early_stopping))
     if config.trainer.ema_decay:
         callbacks.append(MovingAverage(config.trainer.ema_decay))
     if shows_bar:
@@ -143,6 +161,8 @@ def _quieten(*, says_profile: bool) -> None:
     for message in (
         r".*does not have many workers.*",
         r".*exists and is not empty.*",
+        r".*sync_dist=True.*",  # the values are those of all processes already
+        r".*Grad strides do not match bucket view strides.*",
         r".*The number of training batches.*",
         r".*module\(s\) in eval mode at the start of training.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",

@@ -11,6 +11,7 @@ import torch
 
 from cxrlab.config.schema import TrainerConfig
 from cxrlab.errors import UserError, warn
+from cxrlab.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,17 @@ class Hardware:
     description: str
 
 
-def choose_hardware(config: TrainerConfig) -> Hardware:
+def choose_hardware(
+    config: TrainerConfig,
+    ranks: Ranks = Ranks(),  # noqa: B008  immutable
+) -> Hardware:
     """Pick a GPU where there is one and bfloat16 where the hardware multiplies it.
 
+    Of several processes on a machine each takes the GPU of its number, and its share of the
+    processor's threads.
+
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is asked for and there is none, or fewer than processes.
     """
     has_gpu = torch.cuda.is_available()
     if config.accelerator == "gpu" and not has_gpu:
@@ -43,6 +50,13 @@ def choose_hardware(config: TrainerConfig) -> Hardware:
             "take trainer=auto or trainer=cpu, or check the driver (nvidia-smi)"
         )
     on_gpu = has_gpu and config.accelerator != "cpu"
+    if on_gpu and config.devices > max(1, torch.cuda.device_count()):
+        raise UserError(
+            f"trainer.devices={config.devices}: torch sees {torch.cuda.device_count()} GPUs on "
+            f"this machine; nearest valid: trainer.devices={torch.cuda.device_count()}"
+        )
+    if ranks.count > 1:
+        _take_place(config, ranks, on_gpu=on_gpu)
     fast_bf16 = torch.cuda.is_bf16_supported() if on_gpu else _cpu_multiplies_bf16()
     precision = config.precision
     if precision == "auto":
@@ -54,6 +68,8 @@ def choose_hardware(config: TrainerConfig) -> Hardware:
         )
     name = torch.cuda.get_device_name() if on_gpu else _cpu_name()
     unit = "GPU" if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    if ranks.count > 1:
+        unit = f"{ranks.count} processes, each on {unit}"
     layout = "channels_last" if config.channels_last else "channels_first"
     return Hardware(
         accelerator="gpu" if on_gpu else "cpu",
@@ -61,6 +77,13 @@ def choose_hardware(config: TrainerConfig) -> Hardware:
         device=torch.device("cuda" if on_gpu else "cpu"),
         description=f"{unit}: {name}; {precision}, {layout}",
     )
+
+
+def _take_place(config: TrainerConfig, ranks: Ranks, *, on_gpu: bool) -> None:
+    if on_gpu:
+        torch.cuda.set_device(ranks.local)  # what `cuda` without a number means from here on
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // config.devices))
 
 
 def _cpu_multiplies_bf16() -> bool:

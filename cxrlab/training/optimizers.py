@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,7 +46,13 @@ def configure(
         )
         return {
             "optimizer": built,
-            "lr_scheduler": {"scheduler": plateau, "monitor": "val/auroc", "interval": "epoch"},
+            # Its state is Lightning's to keep, its steps are PlateauSteps'.
+            "lr_scheduler": {
+                "scheduler": plateau,
+                "monitor": "val/auroc",
+                "interval": "epoch",
+                "frequency": sys.maxsize,
+            },
         }
     factors = LambdaLR(built, lambda step: rate_factor(step, steps, scheduler))
     return {"optimizer": built, "lr_scheduler": {"scheduler": factors, "interval": "step"}}

@@ -31,7 +31,7 @@ WRONG = {
     "data=chestxray": ["data=chestxray", "did you mean 'chest_xray'"],
     "augmentation=stong": ["augmentation=stong", "did you mean 'strong'"],
     "experiment=keras": ["experiment=keras", "did you mean 'keras_baseline'"],
-    "trainer=tpu": ["trainer=tpu", "valid: auto, cpu, gpu"],
+    "trainer=tpu": ["trainer=tpu", "valid: auto, cpu, ddp, gpu, slurm"],
     "data=base": ["data", "data=phantom"],
     "optimizer.name=adm": ["optimizer.name=adm", "did you mean 'adam'"],
     "tracking.patient_ids=open": ["tracking.patient_ids=open", "valid: hashed, plain"],

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cxrlab.data.banks import MappedImages
-from cxrlab.data.batches import BatchLoader
+from cxrlab.data.batches import BatchLoader, Share
 
 PIXELS = np.arange(40, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
 
@@ -65,3 +66,50 @@ def test_an_epoch_can_be_entered_in_the_middle() -> None:
     resumed.load_state_dict(interrupted.state_dict())
     assert [b["index"].tolist() for b in resumed] == whole[2:]
     assert [b["index"].tolist() for b in resumed] == whole, "the next pass is whole again"
+
+
+def shares(n: int, batch: int, ranks: int, seed: int | None, epoch: int = 0) -> list[list]:
+    """The batches of every process."""
+    made = []
+    for rank in range(ranks):
+        rows = np.arange(n, dtype=np.int64) + 3
+        bank = MappedImages(PIXELS, np.arange(2, 40), pin=False)
+        one = BatchLoader(bank, rows, (rows + 2) % 2, batch, seed=seed, share=Share(rank, ranks))
+        one.set_epoch(epoch)
+        made.append(list(one))
+    return made
+
+
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 4), st.integers(0, 3))
+def test_shares_of_training_are_equal_and_make_the_whole_batch(
+    n: int, per_rank: int, ranks: int, epoch: int
+) -> None:
+    assume(n >= ranks)
+    batch = per_rank * ranks
+    parts = shares(n, batch, ranks, seed=1, epoch=epoch)
+    assert len({len(part) for part in parts}) == 1
+    whole = loader(n, batch - max(0, batch - n) - min(n, batch) % ranks, seed=1)
+    whole.set_epoch(epoch)
+    for together, *each in zip(whole, *parts, strict=True):
+        assert len({len(b["index"]) for b in each}) == 1
+        union = torch.cat([b["index"] for b in each])
+        assert sorted(union.tolist()) == sorted(together["index"].tolist())
+    seeds = [b["seed"] for part in parts for b in part]
+    assert len(set(seeds)) == len(seeds)
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 5))
+def test_shares_of_evaluation_hold_every_image_once_and_fillers_apart(
+    n: int, batch: int, ranks: int
+) -> None:
+    parts = shares(n, batch, ranks, seed=None)
+    for each in zip(*parts, strict=True):
+        assert len({len(b["index"]) for b in each}) == 1, "all processes meet at each batch"
+        assert len({b["image"].shape for b in each}) == 1
+    index = torch.cat([b["index"] for part in parts for b in part])
+    assert sorted(index[index >= 0].tolist()) == list(range(n))
+
+
+def test_too_few_images_for_the_shares_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 images can't be cut into 4 shares"):
+        shares(3, 8, 4, seed=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrlab.errors import UserError
-from cxrlab.tracking.metrics import MetricBuffer, Point
+from cxrlab.tracking.metrics import MetricBuffer, Point, read_points
 
 
 class Receiver:
@@ -95,3 +95,38 @@ def test_metrics_are_taken_while_others_are_being_sent(tmp_path: Path) -> None:
     assert [len(batch) for batch in sent] == [1000, 500, 2]
     buffer.write()
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 1503
+
+
+def test_what_a_killed_process_wrote_is_not_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    first = MetricBuffer(file, send=lambda _: None)
+    first.add({"a": 1.0}, 1)
+    first.add({"a": 2.0, "b": 3.0}, 2)
+    first.write()
+    with file.open("a") as cut:
+        cut.write("b,3,0.")  # killed in the middle of a line
+    receiver: list[Point] = []
+    second = MetricBuffer(file, send=receiver.extend)
+    second.add({"a": 2.0, "b": 3.0}, 2)
+    second.add({"b": 4.0}, 3)
+    second.flush()
+    assert [(p.name, p.step, p.value) for p in read_points(file)] == [
+        ("a", 1, 1.0), ("a", 2, 2.0), ("b", 2, 3.0), ("b", 3, 4.0),
+    ]  # fmt: skip
+    assert [(p.name, p.step) for p in receiver] == [("b", 3)]
+
+
+def test_file_and_store_are_levelled(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    first = MetricBuffer(file, send=lambda _: None)
+    first.add({"a": 1.0}, 1)
+    first.add({"a": 2.0}, 2)
+    first.write()
+    receiver: list[Point] = []
+    second = MetricBuffer(file, send=receiver.extend)
+    second.catch_up([("a", 1), ("a", 3)], [Point("a", 1, 1.0, 0), Point("a", 3, 9.0, 0)])
+    assert [(p.name, p.step) for p in receiver] == [("a", 2)]
+    assert [(p.name, p.step, p.value) for p in read_points(file)][-1] == ("a", 3, 9.0)
+    second.add({"a": 9.0}, 3)
+    second.flush()
+    assert len(read_points(file)) == 3

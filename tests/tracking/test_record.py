@@ -19,6 +19,7 @@ from cxrlab.training.session import Session
 
 FIRST = (
     "config/config.yaml", "config/overrides.yaml", "config/environment.txt", "config/run_id.txt",
+    "config/version.txt",
     "data/manifest.csv", "data/bad_images.yaml", "data/audit.json", "figures/augmentation.png",
 )  # fmt: skip
 LATER = ("data/audit.html",)
@@ -70,6 +71,7 @@ def test_what_was_decided_is_on_disk_before_training_and_pages_come_later_withou
     session: Session, data: PreparedData
 ) -> None:
     run, found = Waiting(session.output), audit(data)
+    record.write_config(session)
     record.write_inputs(run, session, SimpleNamespace(data=data), found)
     written = {str(f.relative_to(run.output)) for f in run.output.rglob("*") if f.is_file()}
     assert written == set(FIRST)

@@ -106,3 +106,54 @@ def test_a_resumed_run_takes_no_new_settings(run_training) -> None:
     assert done.returncode == 2
     assert "drop optimizer.lr=1" in done.stderr
     assert len(pd.read_csv(output / "metrics.csv")) > 0
+
+
+def test_a_run_that_had_stopped_early_does_not_train_on(
+    run_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("explanation=none", "trainer.max_epochs=30", "trainer.early_stopping=2")
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("killed in the evaluation")
+
+    monkeypatch.setattr("cxrlab.evaluation.stage.evaluate", fail)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_training(*options)
+    monkeypatch.undo()
+    (last,) = tmp_path.rglob("last.ckpt")
+    before = torch.load(last, map_location="cpu", weights_only=False)
+    assert before["epoch"] + 1 < 30
+    run_training(*options, "resume=latest")
+    after = torch.load(last, map_location="cpu", weights_only=False)
+    assert after["global_step"] == before["global_step"]
+
+
+def test_sigterm_stops_as_ctrl_c_does_and_a_running_run_is_left_alone(
+    tmp_path: Path, replica: Path, cache_folder: Path
+) -> None:
+    store = open_store(None, tmp_path / "mlruns")
+    command = [sys.executable, "-m", "cxrlab.train", f"tracking.uri={store.uri}"]
+    options = [
+        "data=chest_xray", f"data.root={replica}", "data.image_size=32", "data.batch_size=8",
+        "model.weights=none", "explanation=none", "trainer.max_epochs=400",
+        "trainer.early_stopping=null", "tracking.log_model=false",
+    ]  # fmt: skip
+    environment = {**os.environ, "CXRLAB_CACHE": str(cache_folder), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, *options], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second = subprocess.run(
+        [*command, "resume=latest"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert second.returncode == 2, second.stderr
+    assert "another process is training this run" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "SIGTERM: stopping after this step" in stderr
+    assert "python -m cxrlab.train resume=" in stderr
+    assert [r.info.status for r in store.client().search_runs(["1"])] == ["KILLED"]
