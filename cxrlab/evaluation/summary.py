@@ -112,7 +112,7 @@ def _class_table(metrics: Metrics, classes: Sequence[str]) -> Table:
     for label in _EACH_CLASS.values():
         table.add_column(label, justify="right", no_wrap=True)
     for name in classes:
-        table.add_row(Text(name), *(_shown(metrics, f"{metric}_{name}") for metric in _EACH_CLASS))
+        table.add_row(Text(name), *(_alone(metrics, f"{metric}_{name}") for metric in _EACH_CLASS))
     return table
 
 
@@ -126,7 +126,7 @@ def _finding_table(metrics: Metrics, task: Task) -> Table:
         present = round(metrics.values.get(f"prevalence_{name}", 0.0) * known)
         table.add_row(
             Text(name),
-            *(_shown(metrics, f"{metric}_{name}") for metric in _EACH_FINDING),
+            *(_alone(metrics, f"{metric}_{name}") for metric in _EACH_FINDING),
             f"{present:,}/{known:,.0f}",
         )
     return table
@@ -196,11 +196,15 @@ def _metric(name: str, task: Task) -> str:
 
 
 def _shown(metrics: Metrics, name: str) -> str:
-    value, interval = metrics.values.get(name), metrics.intervals.get(name)
-    if value is None:
-        return _ABSENT
+    interval = metrics.intervals.get(name)
     ends = f" ({interval.low:.3f}-{interval.high:.3f})" if interval else ""
-    return f"{value:.3f}{ends}"
+    return _alone(metrics, name) + ends
+
+
+def _alone(metrics: Metrics, name: str) -> str:
+    """Without its interval, for which tables of classes have no room; the report shows them."""
+    value = metrics.values.get(name)
+    return _ABSENT if value is None else f"{value:.3f}"
 
 
 def _table(corner: str) -> Table:

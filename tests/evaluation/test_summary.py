@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from cxrlab.evaluation.intervals import add_intervals
 from cxrlab.evaluation.metrics import evaluate_table
 from cxrlab.evaluation.summary import print_results
 from cxrlab.evaluation.threshold import Threshold
@@ -121,3 +122,17 @@ def test_long_findings_are_wrapped_and_not_left_out(make_table) -> None:
     assert "Too wide" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert row(text, "Mass")[1:] == ["0.500", "0.000", "1.000", "0.000", "1/2"]
+
+
+def test_intervals_stand_beside_their_values_and_leave_room_for_classes(make_table) -> None:
+    three = Task.exclusive(("NORMAL", "BACTERIA", "VIRUS"))
+    rng = np.random.default_rng(0)
+    probability = rng.dirichlet([1, 1, 1], 60)
+    table = make_table(np.arange(60) % 3, probability, three)
+    metrics = evaluate_table(table, three, thresholds=())
+    metrics = add_intervals(metrics, table, three, thresholds=(), draws=200)
+    text = printed({"val": metrics, "test": metrics}, three)
+    low, high = metrics.intervals["auroc"].low, metrics.intervals["auroc"].high
+    assert f"{metrics.values['auroc']:.3f} ({low:.3f}-{high:.3f})" in text
+    assert "Too wide" not in text
+    assert row(text, "VIRUS")[1] == f"{metrics.values['auroc_VIRUS']:.3f}"
