@@ -63,13 +63,13 @@ def compare(config: CompareConfig, folders: list[Path], output: Path) -> Compari
     from cxrlab.comparison.compare import compare_systems
     from cxrlab.comparison.figures import draw_comparison
     from cxrlab.comparison.files import comparison_metrics, write_comparison
-    from cxrlab.comparison.finished import FinishedRun
+    from cxrlab.comparison.runs import ComparedRun
     from cxrlab.comparison.summary import print_comparison
     from cxrlab.comparison.systems import form_systems
     from cxrlab.tracking.derived import derived_run
     from cxrlab.tracking.params import cut
 
-    runs = [FinishedRun.read(folder) for folder in folders]
+    runs = [ComparedRun.read(folder) for folder in folders]
     systems = form_systems(runs, config.split)
     names = [system.name for system in systems]
     _log.info("comparing %s", ", ".join(names))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cxrlab.config.app import command
 from cxrlab.errors import UserError
+from cxrlab.layout import BEST
 
 if TYPE_CHECKING:
     from cxrlab.config.schema import EvaluateConfig
@@ -104,7 +105,6 @@ def score(config: EvaluateConfig, folder: Path) -> Evaluation:
     from cxrlab.serving.dataset import dataset_for, known_digests, predict_dataset
     from cxrlab.serving.predictor import Predictor
     from cxrlab.tracking.ids import hash_patients
-    from cxrlab.training.fit import BEST
 
     assert config.data is not None
     known = known_digests(folder) if config.seen == "drop" else frozenset()

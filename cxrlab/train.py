@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 from cxrlab.config.app import command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytorch_lightning as pl
+    import torch
+
     from cxrlab.config.schema import Config
+    from cxrlab.data.datamodule import ImageDataModule
     from cxrlab.data.prepare import PreparedData
+    from cxrlab.evaluation.evaluation import Evaluation
+    from cxrlab.model.classifier import Classifier
+    from cxrlab.tracking.run import Run
     from cxrlab.training.session import Session
 
 _log = logging.getLogger("cxrlab")
@@ -35,33 +44,32 @@ def main(config: Config) -> None:
         print(f"run: {train(session, data)}")
 
 
-def train(session: Session, data: PreparedData) -> str:
+def train(session: Session, data: PreparedData, callbacks: Sequence[pl.Callback] = ()) -> str:
     """The whole story of a run.
 
     Args:
         session: configuration, folder, and the run to go on with, if any.
         data: the dataset, decoded and split.
+        callbacks: that watch the training, beside the run's own.
 
     Returns:
         The MLflow run id, or the run's folder without MLflow.
     """
-    import pytorch_lightning as pl
+    from pytorch_lightning import seed_everything
 
     from cxrlab.allocator import keep_freed_memory
     from cxrlab.config.paths import cache_dir
     from cxrlab.data.audit.gate import heed
     from cxrlab.data.audit.run import audit_cached
-    from cxrlab.evaluation import stage
     from cxrlab.evaluation.calibration import check_method
     from cxrlab.evaluation.summary import print_results
-    from cxrlab.explanation.stage import explain_gallery, explanation_panel
+    from cxrlab.explanation.stage import explanation_panel
     from cxrlab.garbage import collect_as_usual
     from cxrlab.sweeps.pruning import pruning_callbacks
     from cxrlab.tracking import record
     from cxrlab.training.build import build_classifier, build_datamodule
     from cxrlab.training.fit import fit
     from cxrlab.training.hardware import choose_hardware
-    from cxrlab.training.inference import predict_logits
     from cxrlab.training.ranks import check_shares, ranks_of
     from cxrlab.training.resume import check_same_data, in_use
 
@@ -78,7 +86,7 @@ def train(session: Session, data: PreparedData) -> str:
     keep_freed_memory()
     _log.info("%s\n%s", data.manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
-    pl.seed_everything(config.seed, verbose=False)
+    seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)
     tags = record.origin(session, data, hardware.description, weights)
     with in_use(session.output), record.open_run(session, store, tags) as run:
@@ -86,24 +94,40 @@ def train(session: Session, data: PreparedData) -> str:
         record.write_inputs(run, session, batches, audit)
         panel = explanation_panel(config.explanation, batches, run)
         collect_as_usual()
-        callbacks = [*panel, *pruning_callbacks(session)]
-        fit(config, classifier, batches, run, hardware, callbacks, ranks)
-        splits = {"val": batches.whole("val")}
-        if config.evaluation.test:
-            splits["test"] = batches.whole("test")
-        logits = {
-            name: predict_logits(classifier, loader, hardware.device, f"predicting {name}")
-            for name, loader in splits.items()
-        }
-        evaluation = stage.evaluate(data.manifest, logits, config.threshold, config.evaluation)
-        stage.write(evaluation, run.output, config.evaluation.bootstrap)
-        record.write_results(run, evaluation, classifier)
-        explain_gallery(config.explanation, classifier, evaluation, batches, run)
-        record.upload_outputs(run)
+        watching = [*panel, *pruning_callbacks(session), *callbacks]
+        fit(config, classifier, batches, run, hardware, watching, ranks)
+        evaluation = _conclude(session, classifier, batches, run, hardware.device)
         record.report(run, tags)
         record.log_model(run, config.tracking, classifier)
     print_results(evaluation.metrics, data.manifest.task, thresholds=evaluation.point.thresholds)
     return run.run_id
+
+
+def _conclude(
+    session: Session,
+    classifier: Classifier,
+    batches: ImageDataModule,
+    run: Run,
+    device: torch.device,
+) -> Evaluation:
+    """Choose the operating point on validation, measure, explain, and keep all of it."""
+    from cxrlab.evaluation import stage
+    from cxrlab.explanation.stage import explain_gallery
+    from cxrlab.tracking import record
+    from cxrlab.training.inference import predict_logits
+
+    config = session.config
+    names = ["val", "test"] if config.evaluation.test else ["val"]
+    logits = {
+        name: predict_logits(classifier, batches.whole(name), device, f"predicting {name}")
+        for name in names
+    }
+    found = stage.evaluate(batches.data.manifest, logits, config.threshold, config.evaluation)
+    stage.write(found, run.output, config.evaluation.bootstrap)
+    record.write_results(run, found, classifier)
+    explain_gallery(config.explanation, classifier, found, batches, run)
+    record.upload_outputs(run)
+    return found
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from cxrlab.comparison.contrasts import (
 from cxrlab.comparison.paired import holm, paired_draws
 from cxrlab.comparison.systems import Spread, System, seed_spread
 from cxrlab.evaluation.binary import AT_HALF, PROBABILISTIC
-from cxrlab.evaluation.intervals import FEWEST_PATIENTS, add_intervals
+from cxrlab.evaluation.intervals import add_intervals, why_no_intervals
 from cxrlab.evaluation.metrics import Metrics
 from cxrlab.evaluation.predictions import FloatArray
 from cxrlab.evaluation.resampling import count_patients
@@ -96,7 +96,7 @@ def compare_systems(
     count = count_patients(patients)
     first, *others = (_Measured.of(system, task, split, draws, seed) for system in systems)
     drawn: dict[str, dict[str, FloatArray]] = {}
-    reason = _why_not_drawn(count, draws)
+    reason = why_no_intervals(patients, draws)
     if reason is None:
         usable = {each.system.name: each.measure(task) for each in (first, *others) if each.usable}
         found = paired_draws(list(usable.values()), patients, draws, seed)
@@ -153,14 +153,6 @@ class _Measured:
         return ComparedSystem(
             self.system.name, runs, self.metrics, spread, tuple(contrasts), self.view
         )
-
-
-def _why_not_drawn(patients: int, draws: int) -> str | None:
-    if not draws:
-        return "no samples of patients were drawn"
-    if patients < FEWEST_PATIENTS:
-        return f"{patients} patients are fewer than {FEWEST_PATIENTS}"
-    return None
 
 
 def _adjusted(contrasts: Sequence[Sequence[Contrast]]) -> list[list[Contrast]]:

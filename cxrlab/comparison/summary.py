@@ -13,6 +13,7 @@ from cxrlab.comparison.compare import ComparedSystem, Comparison
 from cxrlab.comparison.contrasts import Contrast
 from cxrlab.comparison.files import letters
 from cxrlab.comparison.notes import notes, show_p, told_p
+from cxrlab.console import new_table, print_table
 
 _LABELS = {
     "auroc": "ROC-AUC",
@@ -50,7 +51,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """
     console = console or Console()
     names = letters(comparison)
-    _print(
+    print_table(
         f"Comparison on {comparison.split}: {comparison.images:,} images of "
         f"{comparison.patients:,} patients",
         _systems_table(comparison, names),
@@ -58,14 +59,14 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     )
     spread = _spread_table(comparison, names)
     if spread.columns[1:]:
-        _print("Over seeds: mean ± SD of single runs", spread, console)
+        print_table("Over seeds: mean ± SD of single runs", spread, console)
     reference = comparison.systems[0]
     for letter, system in zip(names[1:], comparison.systems[1:], strict=True):
         table = _pair_table(reference, system, letter)
-        _print(f"{letter} against A, difference with 95 % interval", table, console)
+        print_table(f"{letter} against A, difference with 95 % interval", table, console)
         if comparison.task.kind != "binary":
             classes = _classes_table(reference, system, comparison, letter)
-            _print(f"{letter} against A, ROC-AUC of each class", classes, console)
+            print_table(f"{letter} against A, ROC-AUC of each class", classes, console)
         if lines := _tests(system, letter):
             console.print()
             console.print(Text("\n".join(lines)))
@@ -75,7 +76,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def _systems_table(comparison: Comparison, names: Sequence[str]) -> Table:
-    table = _table("")
+    table = new_table("")
     table.add_column("", overflow="fold")
     table.add_column("Runs", justify="right", no_wrap=True)
     for letter, system in zip(names, comparison.systems, strict=True):
@@ -84,7 +85,7 @@ def _systems_table(comparison: Comparison, names: Sequence[str]) -> Table:
 
 
 def _spread_table(comparison: Comparison, names: Sequence[str]) -> Table:
-    table = _table("")
+    table = new_table("")
     several = [
         (letter, system)
         for letter, system in zip(names, comparison.systems, strict=True)
@@ -100,7 +101,7 @@ def _spread_table(comparison: Comparison, names: Sequence[str]) -> Table:
 
 
 def _pair_table(reference: ComparedSystem, system: ComparedSystem, letter: str) -> Table:
-    table = _table("")
+    table = new_table("")
     for heading in ("A", letter, f"{letter} - A", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for metric, label in _LABELS.items():
@@ -162,15 +163,3 @@ def _p(contrast: Contrast | None) -> str:
 def _value(system: ComparedSystem, metric: str) -> str:
     value = system.metrics.values.get(metric)
     return _ABSENT if value is None else f"{value:.3f}"
-
-
-def _table(corner: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="")
-    table.add_column(corner, no_wrap=True)
-    return table
-
-
-def _print(heading: str, table: Table, console: Console) -> None:
-    console.print()
-    console.print(Text(heading, style="bold"))
-    console.print(table)

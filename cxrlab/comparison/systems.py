@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxrlab.comparison.align import common_images
 from cxrlab.comparison.contrasts import compared_metrics
-from cxrlab.comparison.finished import FinishedRun, system_names
+from cxrlab.comparison.runs import ComparedRun, system_names
 from cxrlab.errors import UserError, warn
 from cxrlab.evaluation.metrics import evaluate_table
 from cxrlab.evaluation.predictions import score_columns, scores
@@ -41,7 +41,7 @@ class Spread:
 class Member:
     """One run of a system, and its predictions of the compared images."""
 
-    run: FinishedRun
+    run: ComparedRun
     table: pd.DataFrame
 
 
@@ -63,7 +63,7 @@ class System:
     thresholds: tuple[float, ...]
 
 
-def form_systems(runs: Sequence[FinishedRun], split: str) -> list[System]:
+def form_systems(runs: Sequence[ComparedRun], split: str) -> list[System]:
     """Put runs on the same images, and runs that differ in their seed alone together.
 
     A run joins the first system of its configuration that does not have its seed yet: the same
@@ -143,7 +143,7 @@ def _groups(members: Sequence[Member]) -> list[list[Member]]:
     return groups
 
 
-def _model(run: FinishedRun) -> str | None:
+def _model(run: ComparedRun) -> str | None:
     if run.config is None:
         return None
     kept = {key: value for key, value in run.config.items() if key not in _APART}
@@ -159,7 +159,7 @@ def _system(name: str, members: Sequence[Member]) -> System:
     return System(name, tuple(members), table, _thresholds(name, runs))
 
 
-def _thresholds(name: str, group: Sequence[FinishedRun]) -> tuple[float, ...]:
+def _thresholds(name: str, group: Sequence[ComparedRun]) -> tuple[float, ...]:
     """By the runs' own rule, on the validation images of the ensemble."""
     task = group[0].evaluation.task
     if task.kind == "multiclass" or group[0].config is None:

@@ -50,6 +50,10 @@ class PreparedData:
     fingerprint: str
     bad: dict[str, str]
 
+    def with_digests(self) -> pd.DataFrame:
+        """The manifest's table with `digest`, by which a file is told under any name."""
+        return self.manifest.table.assign(digest=self.facts["digest"].to_numpy())
+
 
 def prepare(manifest: Manifest, config: DataBase) -> PreparedData:
     """Decode the images of a dataset, or find them decoded, and decide what they are used for.

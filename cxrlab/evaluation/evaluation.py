@@ -16,9 +16,9 @@ from cxrlab.evaluation.metrics import Interval, Metrics
 from cxrlab.evaluation.predictions import read_predictions, write_predictions
 from cxrlab.evaluation.threshold import Threshold
 from cxrlab.files import write_atomically
+from cxrlab.layout import PREDICTIONS, RESULTS_FILE
 from cxrlab.task import Task
 
-PREDICTIONS, RESULTS = "predictions", "evaluation/results.json"
 # Of test against validation: how far the operating point has moved.
 _DRIFTING = ("recall", "specificity")
 
@@ -90,7 +90,7 @@ class Evaluation:
             "operating_point": asdict(self.point),
             "splits": {split: asdict(metrics) for split, metrics in self.metrics.items()},
         }
-        write_atomically(output / RESULTS, json.dumps(plain, indent=2) + "\n")
+        write_atomically(output / RESULTS_FILE, json.dumps(plain, indent=2) + "\n")
 
     @classmethod
     def read(cls, output: Path) -> Evaluation:
@@ -99,10 +99,10 @@ class Evaluation:
         Raises:
             UserError: the folder holds no evaluation, or a damaged one.
         """
-        file = output / RESULTS
+        file = output / RESULTS_FILE
         if not file.is_file():
             raise UserError(
-                f"{output} holds no {RESULTS}: its run has not finished, or is of an older "
+                f"{output} holds no {RESULTS_FILE}: its run has not finished, or is of an older "
                 "version; choose another run"
             )
         try:

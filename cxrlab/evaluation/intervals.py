@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats import beta
 
 from cxrlab.evaluation.binary import AT_HALF, SUMMARY
@@ -42,11 +42,11 @@ def add_intervals(
 
     Patients are drawn with replacement, with all their images, so images of one patient do not
     pass for independent ones. The ends are bias-corrected and accelerated percentiles (Efron,
-    JASA 1987), the acceleration from leaving patients out in turn. The calibration error, which
-    few images alone push up, has the reversed percentiles (Davison and Hinkley, Bootstrap Methods,
-    1997, 5.2), widened to hold the value itself. A proportion of exactly 0 or 1,
-    of which no sample differs, has the ends of Clopper and Pearson (1934) with the patients that
-    it is of for trials.
+    JASA 1987), the acceleration from leaving patients out in turn, expanded for few patients
+    (Hesterberg, The American Statistician 2015). The calibration error, which few images alone
+    push up, has the reversed percentiles (Davison and Hinkley, Bootstrap Methods, 1997, 5.2),
+    widened to hold the value itself. A proportion of exactly 0 or 1, of which no sample differs,
+    has the ends of Clopper and Pearson (1934) with the patients that it is of for trials.
 
     Args:
         metrics: of the table, as `evaluate_table` gives them.
@@ -121,10 +121,12 @@ class Samples:
     Attributes:
         drawn: (draws,) by metric; NaN where a sample has no value.
         left_out: (patients or groups of them,) by metric.
+        patients: how many there are.
     """
 
     drawn: dict[str, FloatArray]
     left_out: dict[str, FloatArray]
+    patients: int
 
     def interval(self, name: str, value: float) -> Interval | str:
         """The 95 % interval of a metric with this value, or the reason why there is none."""
@@ -137,7 +139,7 @@ class Samples:
             return "every sample of patients gives the same value"
         if name.startswith("ece"):
             return reversed_interval(known, value)
-        return bca_interval(known, value, self.left_out[name])
+        return bca_interval(known, value, self.left_out[name], self.patients)
 
 
 def sample(measure: Measure, patients: Iterable[str], draws: int, seed: int) -> Samples:
@@ -152,16 +154,24 @@ def sample(measure: Measure, patients: Iterable[str], draws: int, seed: int) -> 
     return Samples(
         _together([measure(w) for w in bootstrap_weights(patients, draws, seed)]),
         _together([measure(w) for w in jackknife_weights(patients)]),
+        count_patients(patients),
     )
 
 
-def bca_interval(drawn: FloatArray, value: float, left_out: FloatArray) -> Interval:
-    """Bias-corrected and accelerated percentiles (Efron, JASA 1987).
+def bca_interval(
+    drawn: FloatArray, value: float, left_out: FloatArray, patients: int
+) -> Interval:
+    """Bias-corrected and accelerated percentiles (Efron, JASA 1987), expanded for few patients.
+
+    Samples of n patients spread less than the population, by sqrt((n - 1) / n), and percentiles
+    take that spread for known; Student's t over that root in place of the normal quantile makes
+    up for both (Hesterberg, The American Statistician 2015, 5.1).
 
     Args:
         drawn: values on bootstrap samples, not all the same.
         value: on the data itself.
         left_out: values with each patient, or each group of patients, left out; NaN: none.
+        patients: drawn for each sample, at least 2.
     """
     below = (np.sum(drawn < value) + np.sum(drawn == value) / 2) / drawn.size
     # A value outside all samples has no finite correction; half a sample bounds it.
@@ -169,7 +179,8 @@ def bca_interval(drawn: FloatArray, value: float, left_out: FloatArray) -> Inter
     gap = np.nanmean(left_out) - left_out[~np.isnan(left_out)]
     spread = np.sum(gap**2) ** 1.5
     acceleration = np.sum(gap**3) / (6 * spread) if spread > 0 else 0.0
-    shifted = bias + ndtri(np.array([_TAIL, 1 - _TAIL]))
+    reach = stdtrit(patients - 1, 1 - _TAIL) * np.sqrt(patients / (patients - 1))
+    shifted = bias + np.array([-reach, reach])
     level = ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = np.quantile(drawn, level)
     return Interval(float(low), float(high))

@@ -175,7 +175,8 @@ class _Decided:
         if value not in (0, 1) and len(self.exact) < len(_RATES):
             drawn = _pair(self.samples.drawn, prevalence)[index]
             left_out = _pair(self.samples.left_out, prevalence)[index]
-            found = Samples({"": drawn}, {"": left_out}).interval("", value)
+            patients = self.samples.patients
+            found = Samples({"": drawn}, {"": left_out}, patients).interval("", value)
         if isinstance(found, str):
             return found
         moved = [

@@ -24,9 +24,9 @@ from cxrlab.evaluation.predictive_values import predictive_value_table
 from cxrlab.evaluation.subgroup_figures import draw_subgroups
 from cxrlab.evaluation.subgroups import subgroup_table
 from cxrlab.evaluation.threshold import choose_threshold, choose_thresholds
+from cxrlab.layout import EVALUATION, FIGURES
 from cxrlab.task import Task
 
-FIGURES, TABLES = "figures", "evaluation"
 _DPI = 120
 
 
@@ -124,11 +124,11 @@ def _figures(evaluation: Evaluation, split: str, output: Path, draws: int) -> di
     figures = draw_figures(table, task, cuts, split=split)
     if columns := report_columns(table, task):
         groups = subgroup_table(table, task, columns, thresholds=cuts, draws=draws)
-        write_predictions(groups, output / TABLES / f"subgroups_{split}.csv")
+        write_predictions(groups, output / EVALUATION / f"subgroups_{split}.csv")
         figures["subgroups"] = draw_subgroups(groups, evaluation.metrics[split], task, split=split)
     if task.kind != "multiclass":
         values = predictive_value_table(table, task, thresholds=cuts, draws=draws)
-        write_predictions(values, output / TABLES / f"predictive_values_{split}.csv")
+        write_predictions(values, output / EVALUATION / f"predictive_values_{split}.csv")
     if task.kind == "binary":
         figures["predictive_values"] = draw_predictive_values(
             table, task, thresholds=cuts, split=split, draws=draws

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cxrlab.console import new_table, print_table
 from cxrlab.evaluation.binary import AT_HALF
 from cxrlab.evaluation.metrics import Metrics, confusion_counts
 from cxrlab.evaluation.threshold import Threshold, show_probability
@@ -71,18 +72,18 @@ def print_results(
         "multiclass": "Result (means over the classes)",
         "multilabel": "Result (means over the findings)",
     }
-    _print_table(heading[task.kind], _metrics_table(metrics_by_split), console)
+    print_table(heading[task.kind], _metrics_table(metrics_by_split), console)
     for split, metrics in metrics_by_split.items():
         if task.kind == "multilabel":
-            _print_table(f"Each finding, {split}", _finding_table(metrics, task), console)
+            print_table(f"Each finding, {split}", _finding_table(metrics, task), console)
         elif task.kind == "multiclass":
             table = _class_table(metrics, task.classes)
-            _print_table(f"Each class against the rest, {split}", table, console)
+            print_table(f"Each class against the rest, {split}", table, console)
     for split, metrics in metrics_by_split.items():
         counts = None if task.kind == "multilabel" else confusion_counts(metrics, task)
         if counts is not None:
             table = _confusion_table(counts, task.classes)
-            _print_table(f"Confusion matrix, {split}", table, console)
+            print_table(f"Confusion matrix, {split}", table, console)
     notes = [*_threshold_lines(thresholds, task), *_absent_lines(metrics_by_split, task)]
     if notes:
         console.print()
@@ -90,7 +91,7 @@ def print_results(
 
 
 def _metrics_table(metrics_by_split: Mapping[str, Metrics]) -> Table:
-    table = _table("")
+    table = new_table("")
     for split in metrics_by_split:
         table.add_column(split, justify="right")
     for block in (_MAIN, _MORE):
@@ -108,7 +109,7 @@ def _metrics_table(metrics_by_split: Mapping[str, Metrics]) -> Table:
 
 
 def _class_table(metrics: Metrics, classes: Sequence[str]) -> Table:
-    table = _table("")
+    table = new_table("")
     for label in _EACH_CLASS.values():
         table.add_column(label, justify="right", no_wrap=True)
     for name in classes:
@@ -133,7 +134,7 @@ def _finding_table(metrics: Metrics, task: Task) -> Table:
 
 
 def _confusion_table(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Table:
-    table = _table("true / predicted")
+    table = new_table("true / predicted")
     for name in classes:
         table.add_column(Text(name), justify="right", no_wrap=True)
     for index, (name, row) in enumerate(zip(classes, counts, strict=True)):
@@ -205,19 +206,3 @@ def _alone(metrics: Metrics, name: str) -> str:
     """Without its interval, for which tables of classes have no room; the report shows them."""
     value = metrics.values.get(name)
     return _ABSENT if value is None else f"{value:.3f}"
-
-
-def _table(corner: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="")
-    table.add_column(corner, no_wrap=True)
-    return table
-
-
-def _print_table(heading: str, table: Table, console: Console) -> None:
-    console.print()
-    console.print(Text(heading, style="bold"))
-    unbounded = console.options.update(max_width=10_000)
-    if console.measure(table, options=unbounded).maximum > console.width:
-        console.print("Too wide to show here; see the figures of the run.", highlight=False)
-        return
-    console.print(table)

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from cxrlab.data.audit.findings import Audit
 from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.metrics import Metrics
+from cxrlab.files import damaged, read_yaml
+from cxrlab.layout import (
+    AUDIT_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EVALUATION,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    OVERRIDES_FILE,
+)
 from cxrlab.task import Task
 
 _TEXT = ("path", "label", "patient_id", "split", "mask")
@@ -140,19 +149,19 @@ def read_run(
     evaluation = Evaluation.read(folder)
     if not evaluation.metrics:
         raise UserError(f"{folder} holds no evaluated split; choose another run")
-    config_text = _text(folder / "config/config.yaml") or ""
+    config_text = _text(folder / CONFIG_FILE) or ""
     return FinishedRun(
         folder=folder,
         run_id=run_id,
         tags=dict(tags or {}),
         evaluation=evaluation,
-        config=_yaml(folder / "config/config.yaml", dict),
+        config=_yaml(folder / CONFIG_FILE, dict),
         config_text=config_text,
-        overrides=tuple(map(str, _yaml(folder / "config/overrides.yaml", list))),
-        software=_software(_text(folder / "config/environment.txt") or ""),
-        audit=_audit(folder / "data/audit.json"),
-        manifest=_manifest(folder / "data/manifest.csv", evaluation.task),
-        history=_history(folder / "metrics.csv"),
+        overrides=tuple(map(str, _yaml(folder / OVERRIDES_FILE, list))),
+        software=_software(_text(folder / ENVIRONMENT_FILE) or ""),
+        audit=_audit(folder / AUDIT_FILE),
+        manifest=_manifest(folder / MANIFEST_FILE, evaluation.task),
+        history=_history(folder / METRICS_FILE),
         subgroups=_by_split(folder, "subgroups", evaluation, _GROUPS),
         predictive=_by_split(folder, "predictive_values", evaluation, _PREDICTIVE),
     )
@@ -164,19 +173,15 @@ def _text(file: Path) -> str | None:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(file, error) from error
+        raise damaged(file, error) from error
 
 
 def _yaml(file: Path, kind: type) -> Any:
-    text = _text(file)
-    if not text:
+    found = read_yaml(file)
+    if found is None:
         return kind()
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _damaged(file, error) from error
     if not isinstance(found, kind):
-        raise _damaged(file, ValueError(f"holds no {kind.__name__}"))
+        raise damaged(file, ValueError(f"holds no {kind.__name__}"))
     return found
 
 
@@ -187,7 +192,7 @@ def _audit(file: Path) -> Audit | None:
     try:
         return Audit.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, error) from error
+        raise damaged(file, error) from error
 
 
 def _manifest(file: Path, task: Task) -> pd.DataFrame | None:
@@ -213,7 +218,7 @@ def _by_split(
     """The tables `evaluation/<name>_<split>.csv`, as far as they are there."""
     found = {}
     for split in evaluation.metrics:
-        file = folder / "evaluation" / f"{name}_{split}.csv"
+        file = folder / EVALUATION / f"{name}_{split}.csv"
         table = _table(file, _DERIVED_TEXT)
         if table is not None:
             _check_columns(file, table, needed)
@@ -234,13 +239,13 @@ def _table(file: Path, texts: tuple[str, ...]) -> pd.DataFrame | None:
             na_values={name: ["", "nan", "NaN"] for name in columns if name not in texts},
         )
     except (OSError, ValueError) as error:
-        raise _damaged(file, error) from error
+        raise damaged(file, error) from error
 
 
 def _check_columns(file: Path, table: pd.DataFrame, needed: tuple[str, ...]) -> None:
     lacking = [name for name in needed if name not in table]
     if lacking:
-        raise _damaged(file, ValueError(f"lacks the column {lacking[0]}"))
+        raise damaged(file, ValueError(f"lacks the column {lacking[0]}"))
 
 
 def _software(text: str) -> Software:
@@ -254,8 +259,3 @@ def _software(text: str) -> Software:
     python = next((c.removeprefix("Python ") for c in rest if c.startswith("Python ")), None)
     platform = next((c for c in rest if not c.startswith("Python ")), None)
     return Software(python, platform, version or None, commit or None, packages)
-
-
-def _damaged(file: Path, error: Exception) -> UserError:
-    told = " ".join(str(error).split())
-    return UserError(f"{file} is damaged ({told}); choose another run, or restore the file")

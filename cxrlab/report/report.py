@@ -8,6 +8,7 @@ from typing import Any
 
 from cxrlab.errors import UserError
 from cxrlab.files import write_atomically
+from cxrlab.layout import REPORT_FILE
 from cxrlab.page import render
 from cxrlab.report import claim, data, operating, pictures, probabilities, provenance, tables
 from cxrlab.report.card import dataset_card
@@ -19,7 +20,6 @@ from cxrlab.report.subgroups import subgroup_section
 from cxrlab.report.verdict import judge
 from cxrlab.task import Task
 
-REPORT = "report.html"
 CONTENTS = {
     "data": "Data",
     "audit": "Audit",
@@ -63,7 +63,7 @@ def write_report(
     """
     run = read_run(output, run_id, tags)
     html = render(Path(__file__).with_name("page.html.j2"), **page_content(run))
-    file = output / REPORT
+    file = output / REPORT_FILE
     try:
         write_atomically(file, html)
     except OSError as error:

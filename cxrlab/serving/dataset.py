@@ -15,10 +15,10 @@ from cxrlab.data.labels import relabel
 from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError, warn
 from cxrlab.evaluation.predictions import prediction_table
+from cxrlab.layout import MANIFEST_FILE
 from cxrlab.progress import progress
 from cxrlab.serving.predictor import Predictor
 
-MANIFEST = "data/manifest.csv"
 _SEEN = ("train", "val")
 
 
@@ -118,7 +118,7 @@ def known_digests(output: Path) -> frozenset[str]:
     Raises:
         UserError: the run's folder has no manifest, or one of an older version.
     """
-    file = output / MANIFEST
+    file = output / MANIFEST_FILE
     try:
         table = pd.read_csv(file, dtype=str, usecols=["split", "digest"])
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import TrackingConfig
 from cxrlab.errors import UserError
+from cxrlab.layout import BEST
 from cxrlab.tracking.find import LATEST, tracked_run
 from cxrlab.tracking.store import open_store
 
@@ -42,8 +43,6 @@ def find_checkpoint(name: str, config: TrackingConfig) -> Path:
         UserError: no run or several are meant, or there is no checkpoint in its folder.
     """
     folder = find_folder(name, config)
-    from cxrlab.training.fit import BEST
-
     if not (folder / BEST).is_file():
         raise UserError(f"run={name}: {folder} holds no {BEST}; give the folder of a trained run")
     return folder / BEST

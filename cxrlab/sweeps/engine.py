@@ -132,7 +132,7 @@ def _check_same(earlier: Sweep, sweep: Sweep) -> None:
     """
 
     def own(one: Sweep) -> Sweep:
-        kept = (o for o in one.fixed if not o.startswith(("sweep.trials=", "sweep.seeds=")))
+        kept = (o for o in one.fixed if not o.startswith(_FREE))
         return replace(
             one, fixed=tuple(sorted(kept)), parent=None, varies=tuple(sorted(one.varies))
         )

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from cxrlab.files import write_atomically
+from cxrlab.layout import ID_FILE, METRICS_FILE
 
 SWEEP_FILE, TRIAL_FILE = "sweep.json", "trial.json"
 # Held while the trial, or its sweep, runs; the system lets go of a dead process's.
 LOCK_FILE = ".sweep.lock"
-_ID_FILE = "config/run_id.txt"
-_METRICS_FILE = "metrics.csv"
 # Of the sweep itself, so no part of the run that a trial is.
 _OWN_KEYS = ("sweep", "evaluation.test")
 
@@ -112,17 +111,17 @@ class TrialRecord:
     @property
     def run_id(self) -> str | None:
         """MLflow id of its run; None where it came to none."""
-        file = self.folder / _ID_FILE
+        file = self.folder / ID_FILE
         text = file.read_text().strip() if file.is_file() else ""
         return text if text and "/" not in text else None
 
     def note_run(self, run_id: str) -> None:
         """Keep the id of the run that stands for this trial."""
-        write_atomically(self.folder / _ID_FILE, run_id)
+        write_atomically(self.folder / ID_FILE, run_id)
 
     def values(self) -> dict[str, float]:
         """The last value of each metric of the run; empty before there is one."""
-        file = self.folder / _METRICS_FILE
+        file = self.folder / METRICS_FILE
         if not file.is_file():
             return {}
         with file.open(encoding="utf-8", newline="") as lines:

@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cxrlab.files import write_atomically
+from cxrlab.layout import FIGURES
 from cxrlab.sweeps.records import Sweep, TrialRecord, chosen, repeatable, shown, split_override
 from cxrlab.sweeps.results import REPEATED, Repeats, best, best_first, objectives, repeats
 from cxrlab.tracking.run import Run
 
-CSV_FILE, FIGURES = "sweep.csv", "figures"
+CSV_FILE = "sweep.csv"
 _MOST_COMMANDS = 5
 _DPI = 120
 _ABSENT = "-"

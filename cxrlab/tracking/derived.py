@@ -12,7 +12,7 @@ from typing import Any
 
 from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import TrackingConfig
-from cxrlab.tracking.find import ID_FILE
+from cxrlab.layout import ID_FILE
 from cxrlab.tracking.params import flatten
 from cxrlab.tracking.provenance import run_tags
 from cxrlab.tracking.run import Run, start_run

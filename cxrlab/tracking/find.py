@@ -8,10 +8,10 @@ from pathlib import Path
 from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import TrackingConfig
 from cxrlab.errors import UserError
+from cxrlab.layout import ID_FILE
 from cxrlab.tracking.store import Store, one_line_errors, open_store
 
 OUTPUT_TAG = "cxrlab.output"
-ID_FILE = "config/run_id.txt"
 LATEST = "latest"
 _MOST = 1000
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cxrlab.errors import UserError, warn
+from cxrlab.layout import METRICS_FILE
 from cxrlab.tracking.background import Background, Job
 from cxrlab.tracking.metrics import MetricBuffer, Point, read_points
 from cxrlab.tracking.params import PARAM_LENGTH, TAG_LENGTH, allowed_name, cut
@@ -46,7 +47,7 @@ class TrackedRun:
         self._store = store
         self._client: MlflowClient = store.client()
         self._background = Background()
-        self._metrics = MetricBuffer(output / "metrics.csv", self._send, self._background.submit)
+        self._metrics = MetricBuffer(output / METRICS_FILE, self._send, self._background.submit)
 
     def defer(self, work: Job) -> None:
         """Do it after everything that was logged before, while the caller goes on."""
@@ -73,7 +74,7 @@ class TrackedRun:
 
     def catch_up(self) -> None:
         """Level `metrics.csv` and the store, where the process that wrote both was killed."""
-        names = {point.name for point in read_points(self.output / "metrics.csv")}
+        names = {point.name for point in read_points(self.output / METRICS_FILE)}
         kept = {allowed_name(name): name for name in names}
         with one_line_errors(self._store):
             latest = self._client.get_run(self.run_id).data.metrics

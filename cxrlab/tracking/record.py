@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -28,25 +27,40 @@ from cxrlab.data.manifest import SPLITS
 from cxrlab.data.prepare import PreparedData
 from cxrlab.explanation.selection import panel_indices
 from cxrlab.files import write_atomically
+from cxrlab.layout import (
+    AUDIT_FILE,
+    BEST,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EVALUATION,
+    EXPLANATIONS,
+    FIGURES,
+    ID_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    OVERRIDES_FILE,
+    PREDICTIONS,
+    REPORT_FILE,
+    VERSION_FILE,
+)
 from cxrlab.sweeps.tags import trial_tags
-from cxrlab.tracking.find import ID_FILE, OUTPUT_TAG
+from cxrlab.tracking.find import OUTPUT_TAG
 from cxrlab.tracking.ids import hash_patients
 from cxrlab.tracking.params import cut, flatten
 from cxrlab.tracking.provenance import environment_text, run_tags
 from cxrlab.tracking.run import Run, start_run
 from cxrlab.tracking.store import Store, open_store
-from cxrlab.training.fit import BEST
-from cxrlab.training.resume import MANIFEST_FILE, VERSION_FILE
-from cxrlab.training.session import CONFIG_FILE, OVERRIDES_FILE, Session
+from cxrlab.training.session import Session
 
 if TYPE_CHECKING:
     from cxrlab.data.datamodule import ImageDataModule
     from cxrlab.evaluation.evaluation import Evaluation
     from cxrlab.model.classifier import Classifier
 
-_UPLOADED = ("predictions", "evaluation", "figures", "explanations", "checkpoints", "metrics.csv")
+_UPLOADED = (PREDICTIONS, EVALUATION, FIGURES, EXPLANATIONS, CHECKPOINTS, METRICS_FILE)
 _USED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
-_SHEET = "figures/augmentation.png"
+_SHEET = f"{FIGURES}/augmentation.png"
 _AUGMENTED_IMAGES = 4
 _NAME_LENGTH = 100  # the UI shows a name in one line
 
@@ -151,11 +165,10 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
     """Write what was decided and found before training; pages and pictures follow while it runs."""
     config, data = session.config, batches.data
     texts = {
-        "config/environment.txt": environment_text(),
-        ID_FILE: run.run_id,
-        MANIFEST_FILE: _with_digests(data).to_csv(index=False),
+        ENVIRONMENT_FILE: environment_text(),
+        MANIFEST_FILE: data.with_digests().to_csv(index=False),
         "data/bad_images.yaml": yaml.safe_dump(data.bad),
-        "data/audit.json": json.dumps(audit.to_json(), indent=2),
+        AUDIT_FILE: json.dumps(audit.to_json(), indent=2),
     }
     for name, text in texts.items():
         write_atomically(run.output / name, text)
@@ -173,11 +186,6 @@ def write_inputs(run: Run, session: Session, batches: ImageDataModule, audit: Au
             digest=data.manifest.digest(split),
             source=str(data.manifest.root),
         )
-
-
-def _with_digests(data: PreparedData) -> pd.DataFrame:
-    """The manifest, and what tells whether a file that comes later was among these."""
-    return data.manifest.table.assign(digest=data.facts["digest"].to_numpy())
 
 
 def _some_of_training(data: PreparedData) -> tuple[NDArray[np.uint8], list[str]]:
@@ -227,11 +235,11 @@ def upload_outputs(run: Run) -> None:
 
 def report(run: Run, tags: Mapping[str, str]) -> None:
     """Write and store the run's page, from what lies in its folder."""
-    from cxrlab.report.report import REPORT, write_report
+    from cxrlab.report.report import write_report
 
     run.flush()  # the page reads metrics.csv
     write_report(run.output, run_id=run.run_id if run.uri else None, tags=tags)
-    run.upload(REPORT)
+    run.upload(REPORT_FILE)
 
 
 def log_model(run: Run, config: TrackingConfig, classifier: Classifier) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrlab.errors import PrunedError
+from cxrlab.layout import METRICS_FILE
 from cxrlab.tracking.metrics import MetricBuffer
 from cxrlab.tracking.mlflow_run import create_run, reopen_run
 from cxrlab.tracking.store import Store
@@ -78,7 +79,7 @@ class NullRun:
     def __init__(self, output: Path) -> None:
         """Write to the folder `output`."""
         self.output = output
-        self._metrics = MetricBuffer(output / "metrics.csv", send=lambda _: None)
+        self._metrics = MetricBuffer(output / METRICS_FILE, send=lambda _: None)
 
     @property
     def run_id(self) -> str:

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from cxrlab.config.schema import Config, TrainerConfig
 from cxrlab.data.datamodule import ImageDataModule
+from cxrlab.layout import BEST, CHECKPOINTS, LAST
 from cxrlab.model.classifier import Classifier
 from cxrlab.tracking.logger import RunLogger
 from cxrlab.tracking.run import Run
@@ -29,8 +30,6 @@ from cxrlab.training.stopping import GracefulStop, LastCheckpoint, Patience, Pre
 _STEPS_A_REDRAW = {"cpu": 1, "gpu": 20}
 
 MONITOR = "val/auroc"
-CHECKPOINTS = "checkpoints"
-BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 
 
 def fit(
@@ -120,7 +119,7 @@ def _trainer(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         default_root_dir=run.output,
-        **strategy(config, ranks, hardware.accelerator, run.flush),
+        **strategy(config, ranks, run.flush),
     )
 
 

@@ -41,7 +41,8 @@ def choose_hardware(
     processor's threads.
 
     Raises:
-        UserError: a GPU is asked for and there is none, or fewer than processes.
+        UserError: a GPU is asked for and there is none, or fewer than processes, or what only
+            several GPUs have.
     """
     has_gpu = torch.cuda.is_available()
     if config.accelerator == "gpu" and not has_gpu:
@@ -54,6 +55,11 @@ def choose_hardware(
         raise UserError(
             f"trainer.devices={config.devices}: torch sees {torch.cuda.device_count()} GPUs on "
             f"this machine; nearest valid: trainer.devices={torch.cuda.device_count()}"
+        )
+    if config.sync_batchnorm and not (on_gpu and ranks.count > 1):
+        raise UserError(
+            "trainer.sync_batchnorm=true: only several processes on GPUs can have one batch norm; "
+            "take trainer.sync_batchnorm=false"
         )
     if ranks.count > 1:
         _take_place(config, ranks, on_gpu=on_gpu)

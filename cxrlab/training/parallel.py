@@ -224,13 +224,13 @@ def _end(started: list[subprocess.Popen[bytes]]) -> None:
 
 
 def strategy(
-    config: TrainerConfig, ranks: Ranks, accelerator: str, before_checkpoint: Callable[[], None]
+    config: TrainerConfig, ranks: Ranks, before_checkpoint: Callable[[], None]
 ) -> dict[str, Any]:
     """Lightning's arguments on how processes work together and write checkpoints."""
     chosen: list[Any] = [WholeCheckpoints(before_checkpoint)]
     if ranks.count == 1:
         return {"plugins": chosen}
     chosen.append(environment(config, ranks))
-    if config.sync_batchnorm and accelerator == "gpu":
+    if config.sync_batchnorm:
         chosen.append(SyncBatchNormAct())
     return {"strategy": "ddp", "plugins": chosen, "num_nodes": config.nodes}

@@ -17,8 +17,8 @@ import yaml
 from cxrlab.config.app import FAILED, INTERRUPTED
 from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
+from cxrlab.layout import CONFIG_FILE
 from cxrlab.training.ranks import Ranks, ranks_of
-from cxrlab.training.session import CONFIG_FILE
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 import cxrlab
 from cxrlab.data.prepare import PreparedData
 from cxrlab.errors import UserError, warn
+from cxrlab.layout import MANIFEST_FILE, VERSION_FILE
 
-MANIFEST_FILE, VERSION_FILE = "data/manifest.csv", "config/version.txt"
 _LOCK = ".lock"
 _NAMED = 3
 
@@ -67,8 +67,7 @@ def check_same_data(data: PreparedData, output: Path, *, go_on: bool) -> None:
     file = output / MANIFEST_FILE
     if not file.is_file():
         return
-    now = data.manifest.table.assign(digest=data.facts["digest"].to_numpy())
-    found = data_changes(pd.read_csv(file, dtype=str), now)
+    found = data_changes(pd.read_csv(file, dtype=str), data.with_digests())
     if not found:
         return
     text = f"the data changed since this run began: {'; '.join(found)}"

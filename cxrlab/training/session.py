@@ -16,10 +16,9 @@ from hydra.types import RunMode
 from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
 from cxrlab.errors import UserError
+from cxrlab.layout import CONFIG_FILE, ID_FILE, OVERRIDES_FILE
 from cxrlab.sweeps.records import Sweep, read_sweep, repeatable
 from cxrlab.training.ranks import ranks_of
-
-CONFIG_FILE, OVERRIDES_FILE = "config/config.yaml", "config/overrides.yaml"
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ def _restarted(session: Session) -> bool:
     trainer = session.config.trainer
     if trainer.cluster is None or ranks_of(trainer).rank:
         return False
-    from cxrlab.tracking.find import ID_FILE
-
     return (session.output / ID_FILE).is_file()
 
 

@@ -48,7 +48,7 @@ def cxrlab_training(*overrides: str) -> None:
     """Train through the command's own path, logging and all, a mark a step."""
     import pytorch_lightning as pl
 
-    from benchmarks.session import open_session, with_callback
+    from benchmarks.session import open_session
     from cxrlab.data.prepare import prepare
     from cxrlab.data.sources import load_manifest
     from cxrlab.train import train
@@ -59,8 +59,7 @@ def cxrlab_training(*overrides: str) -> None:
 
     session = open_session(*overrides, "trainer.max_epochs=10000", "trainer.early_stopping=null")
     data = prepare(load_manifest(session.config.data), session.config.data)
-    with with_callback(Marks()):
-        train(session, data)
+    train(session, data, [Marks()])
 
 
 @contestant
@@ -234,7 +233,7 @@ def cached_training(count: str, folder: str, *overrides: str) -> None:
     """Train on that many cached images of noise; a mark a step."""
     import pytorch_lightning as pl
 
-    from benchmarks.session import noise_data, open_session, with_callback
+    from benchmarks.session import noise_data, open_session
     from cxrlab.train import train
 
     class Marks(pl.Callback):
@@ -244,8 +243,7 @@ def cached_training(count: str, folder: str, *overrides: str) -> None:
     session = open_session(
         *overrides, "explanation=none", "tracking=none", "audit=warn", "trainer.max_epochs=1000"
     )
-    with with_callback(Marks()):
-        train(session, noise_data(int(count), Path(folder)))
+    train(session, noise_data(int(count), Path(folder)), [Marks()])
 
 
 if __name__ == "__main__":

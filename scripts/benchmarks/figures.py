@@ -223,7 +223,7 @@ def start_up(bench: Bench) -> Figures:
     ]  # fmt: skip
     return {
         "help_seconds": seconds_of([*_TRAIN, "--help"], bench.rounds),
-        "config_error_seconds": seconds_of([*_TRAIN, "optimizer.lr=-1"], bench.rounds),
+        "config_error_seconds": seconds_of([*_TRAIN, "optimizer.lr=-1"], bench.rounds, status=2),
         "first_step_seconds": seconds_of(first, bench.rounds),
     }
 

@@ -15,15 +15,11 @@ def main() -> None:
     def watched(*arguments: Any) -> str:
         import pytorch_lightning as pl
 
-        from cxrlab.training import fit
-
         class End(pl.Callback):
             def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
                 os._exit(0)
 
-        own = fit._own_callbacks
-        fit._own_callbacks = lambda *rest: [*own(*rest), End()]
-        return original(*arguments)
+        return original(*arguments, callbacks=[End()])
 
     train.train = watched
     train.main()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
@@ -25,7 +23,6 @@ from cxrlab.explanation.attribution import to_model_input
 from cxrlab.explanation.selection import panel_indices
 from cxrlab.model.classifier import Classifier
 from cxrlab.task import Task
-from cxrlab.training import fit
 from cxrlab.training.build import build_classifier
 from cxrlab.training.hardware import choose_hardware
 from cxrlab.training.optimizers import build_optimizer
@@ -40,17 +37,6 @@ def open_session(*overrides: str) -> Session:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         raw = compose("train", [f"tracking.uri=sqlite:///{output}/mlflow.db", *overrides])
     return Session(validate(raw, Config), output, tuple(overrides), "python -m cxrlab.train")
-
-
-@contextmanager
-def with_callback(callback: pl.Callback) -> Iterator[None]:
-    """Let a callback watch whatever is trained inside."""
-    original = fit._own_callbacks
-    fit._own_callbacks = lambda *arguments: [*original(*arguments), callback]  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        fit._own_callbacks = original
 
 
 def new_classifier(config: Config) -> Classifier:

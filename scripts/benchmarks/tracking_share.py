@@ -16,6 +16,7 @@ from typing import Any
 
 def main(*overrides: str) -> None:
     """Train an epoch; see the module."""
+    import pytorch_lightning as pl
     from pytorch_lightning.profilers import Profiler
 
     from benchmarks.session import open_session
@@ -23,7 +24,6 @@ def main(*overrides: str) -> None:
     from cxrlab.data.sources import load_manifest
     from cxrlab.tracking.logger import RunLogger
     from cxrlab.train import train
-    from cxrlab.training import fit
 
     spent: dict[str, float] = defaultdict(float)
 
@@ -38,22 +38,21 @@ def main(*overrides: str) -> None:
         def stop(self, action_name: str) -> None:
             spent[action_name] += time.perf_counter() - self._started.pop(action_name)
 
-    original, log = fit._trainer, RunLogger.log_metrics
+    class Watch(pl.Callback):
+        def setup(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+            trainer.profiler = Clock()
 
-    def trainer(*arguments: Any) -> Any:
-        made = original(*arguments)
-        made.profiler = Clock()
-        return made
+    log = RunLogger.log_metrics
 
     def timed(*arguments: Any, **options: Any) -> None:
         start = time.perf_counter()
         log(*arguments, **options)
         spent["[Callback]logger"] += time.perf_counter() - start
 
-    fit._trainer, RunLogger.log_metrics = trainer, timed  # type: ignore[method-assign]
+    RunLogger.log_metrics = timed  # type: ignore[method-assign]
     session = open_session(*overrides, "trainer.max_epochs=1", "evaluation.test=false",
                            "explanation.gallery_images=0", "tracking.log_model=false")  # fmt: skip
-    train(session, prepare(load_manifest(session.config.data), session.config.data))
+    train(session, prepare(load_manifest(session.config.data), session.config.data), [Watch()])
     callbacks = {name: s for name, s in spent.items() if name.startswith("[Callback]")}
     for name, seconds in sorted(callbacks.items(), key=lambda item: -item[1])[:8]:
         print(f"{seconds:8.3f} s {name}")

@@ -133,14 +133,24 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Figure:
     return Figure.of([a / b for a, b in zip(above, below, strict=True)])
 
 
-def seconds_of(command: Sequence[str], runs: int) -> Figure:
+def seconds_of(command: Sequence[str], runs: int, status: int = 0) -> Figure:
     """Wall-clock of a command that ends by itself; the first run, which fills caches, is left out.
 
-    Its exit status is not looked at: a configuration error is a thing to time, too.
+    Args:
+        command: to run.
+        runs: how often to time it.
+        status: with which it has to end.
+
+    Raises:
+        RuntimeError: it ended otherwise, so that its time means nothing.
     """
     values = []
     for _ in range(runs + 1):
         start = time.monotonic()
-        subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         values.append(time.monotonic() - start)
+        if done.returncode != status:
+            raise RuntimeError(
+                f"{' '.join(command)}: status {done.returncode}\n{done.stderr[-2000:]}"
+            )
     return Figure.of(values[1:])

@@ -31,8 +31,8 @@ from cxrlab.comparison.files import (
     comparison_table,
     write_comparison,
 )
-from cxrlab.comparison.finished import FinishedRun
 from cxrlab.comparison.paired import McNemar, mcnemar_test
+from cxrlab.comparison.runs import ComparedRun
 from cxrlab.comparison.systems import Member, System, form_systems
 from cxrlab.evaluation.metrics import evaluate_table
 from cxrlab.task import Task
@@ -56,7 +56,7 @@ def system(make_table) -> Make:
         table = make_table(target, probability, task, thresholds=cuts)
         if patients is not None:
             table["patient_id"] = np.asarray(patients).astype(str)
-        run = FinishedRun(name, None, None, ())  # type: ignore[arg-type]
+        run = ComparedRun(name, None, None, ())  # type: ignore[arg-type]
         return System(name, (Member(run, table),), table, cuts)
 
     return make
@@ -242,7 +242,7 @@ def test_images_of_one_class_have_no_ranking(system) -> None:
 def test_scores_that_are_no_numbers_are_no_crash(compared, tmp_path, kind: str, where: int) -> None:
     task = TASKS[kind]
     runs = [
-        FinishedRun.read(write_run(tmp_path / f"nan{i}", task=task, size=30, backbone=f"{i}"))
+        ComparedRun.read(write_run(tmp_path / f"nan{i}", task=task, size=30, backbone=f"{i}"))
         for i in range(2)
     ]
     systems = form_systems(runs, "test")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.compared import FINDINGS, THREE, TWO, write_run
 
-from cxrlab.comparison.finished import FinishedRun
+from cxrlab.comparison.runs import ComparedRun
 from cxrlab.comparison.systems import ensemble, form_systems
 from cxrlab.errors import UserError
 from cxrlab.evaluation.predictions import scores
@@ -20,22 +20,22 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[..., FinishedRun]:
+def make(tmp_path: Path) -> Callable[..., ComparedRun]:
     """A finished run; its id is its name."""
 
-    def make(name: str, **keywords) -> FinishedRun:
-        return FinishedRun.read(write_run(tmp_path / name, **{"size": 40, **keywords}))
+    def make(name: str, **keywords) -> ComparedRun:
+        return ComparedRun.read(write_run(tmp_path / name, **{"size": 40, **keywords}))
 
     return make
 
 
-def changed(run: FinishedRun, change: Change, split: str = "test") -> FinishedRun:
+def changed(run: ComparedRun, change: Change, split: str = "test") -> ComparedRun:
     tables = dict(run.evaluation.tables)
     tables[split] = change(tables[split].copy())
     return replace(run, evaluation=replace(run.evaluation, tables=tables))
 
 
-def names(runs: list[FinishedRun]) -> list[tuple[str, int]]:
+def names(runs: list[ComparedRun]) -> list[tuple[str, int]]:
     return [(system.name, len(system.members)) for system in form_systems(runs, "test")]
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_configuration_is_one_line(make, tmp_path: Path, text: str) ->
     make("one")
     (tmp_path / "one/config/config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml is damaged.*; choose another run") as caught:
-        FinishedRun.read(tmp_path / "one")
+        ComparedRun.read(tmp_path / "one")
     assert "\n" not in str(caught.value)
 
 

@@ -117,11 +117,11 @@ def test_patients_with_more_images_widen_the_interval(make_table) -> None:
     assert widths[1] == pytest.approx(widths[0], rel=1e-6)
 
 
-def test_the_accelerated_interval_is_that_of_scipy() -> None:
+def test_the_accelerated_interval_of_many_patients_is_that_of_scipy() -> None:
     values = np.random.default_rng(0).exponential(size=40)
     samples = np.random.default_rng(1).choice(values, (20_000, 40)).mean(axis=1)
     left_out = (values.sum() - values) / 39
-    found = bca_interval(samples, values.mean(), left_out)
+    found = bca_interval(samples, values.mean(), left_out, 10**6)
     expected = bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=2)
     assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.02)
     assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.02)
@@ -129,8 +129,15 @@ def test_the_accelerated_interval_is_that_of_scipy() -> None:
 
 def test_a_symmetric_statistic_gets_plain_percentiles() -> None:
     drawn = norm.ppf((np.arange(1, 10_000)) / 10_000)
-    found = bca_interval(drawn, 0.0, np.array([-1.0, 1.0, -2.0, 2.0]))
+    found = bca_interval(drawn, 0.0, np.array([-1.0, 1.0, -2.0, 2.0]), 10**6)
     assert (found.low, found.high) == pytest.approx((-1.96, 1.96), abs=0.01)
+
+
+def test_few_patients_widen_the_percentiles() -> None:
+    # Of 11 patients: Student's t of 10 degrees 2.2281, times sqrt(11 / 10).
+    drawn = norm.ppf((np.arange(1, 100_000)) / 100_000)
+    found = bca_interval(drawn, 0.0, np.array([-1.0, 1.0, -2.0, 2.0]), 11)
+    assert (found.low, found.high) == pytest.approx((-2.3369, 2.3369), abs=0.01)
 
 
 def test_a_proportion_of_one_has_exact_ends(make_table) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from cxrlab.comparison.compare import ComparedSystem, Comparison, compare_systems
 from cxrlab.comparison.contrasts import Contrast
-from cxrlab.comparison.finished import FinishedRun
+from cxrlab.comparison.runs import ComparedRun
 from cxrlab.comparison.summary import print_comparison
 from cxrlab.comparison.systems import form_systems
 from cxrlab.config.schema import EvaluationConfig
@@ -118,7 +118,7 @@ def compare_runs(
 ) -> Comparison:
     """The comparison of runs that `write_run` writes into a folder with these settings."""
     runs = [
-        FinishedRun.read(write_run(folder / f"run{i}", task=task, **shared, **own))
+        ComparedRun.read(write_run(folder / f"run{i}", task=task, **shared, **own))
         for i, own in enumerate(settings)
     ]
     return compare_systems(form_systems(runs, "test"), task, "test", draws=draws)

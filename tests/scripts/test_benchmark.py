@@ -93,3 +93,48 @@ def test_an_unknown_figure_is_named() -> None:
     )
     assert done.returncode == 2
     assert "no figure ['speed']" in done.stderr
+
+
+def test_a_time_counts_only_of_a_command_that_ends_as_it_should() -> None:
+    command = [sys.executable, "-c", "raise SystemExit(2)"]
+    assert turns.seconds_of(command, 1, status=2).median > 0
+    with pytest.raises(RuntimeError, match="status 2"):
+        turns.seconds_of(command, 1)
+
+
+TINY = (
+    "data=phantom", "data.images=60", "data.image_size=32", "data.batch_size=8",
+    "model.weights=none", "explanation.panel_images=2", "explanation.steps=4",
+    "explanation.max_steps=8",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("cxrlab_training", ("explanation=none",)),
+        ("bare_training", ()),
+        ("head_trials", ("explanation=none", "trainer.max_epochs=1")),
+        ("cxrlab_features", ("model.freeze_backbone=true",)),
+        ("bare_inference", ("model.freeze_backbone=true",)),
+    ],
+)
+def test_contestants_of_the_package_work(name: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    overrides = [o for o in (*TINY, *more) if "explanation=none" not in more or "steps" not in o]
+    overrides = [o for o in overrides if "explanation=none" not in more or "panel" not in o]
+    with started({name: (name, *overrides)}, tmp_path / "logs", 1) as running:
+        assert running[name].turn(2) > 0
+
+
+@pytest.mark.slow
+def test_the_first_step_and_the_share_of_tracking_are_found(tmp_path: Path) -> None:
+    store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    script = str(SCRIPTS / "benchmarks" / "first_step.py")
+    assert turns.seconds_of([sys.executable, script, *TINY, store], 1).median > 0
+    assert not list((tmp_path / "outputs").rglob("test.csv"))
+    script = str(SCRIPTS / "benchmarks" / "tracking_share.py")
+    done = subprocess.run(
+        [sys.executable, script, *TINY], capture_output=True, text=True, check=True
+    )
+    assert 0 < float(done.stdout.split()[-1]) < 1

@@ -11,9 +11,9 @@ from helpers.replica import write_chest_xray
 
 from cxrlab.data.prepare import prepare
 from cxrlab.data.sources import load_manifest
+from cxrlab.layout import BEST
 from cxrlab.serving.predictor import Predictor
 from cxrlab.train import train
-from cxrlab.training.fit import BEST
 from cxrlab.training.session import Session
 
 OPTIONS = ("model.standardise=true", "data.preprocess.percentiles=[1,99]", "explanation=none")

@@ -7,10 +7,10 @@ import pytest
 
 from cxrlab.config.schema import TrackingConfig
 from cxrlab.errors import UserError
+from cxrlab.layout import BEST
 from cxrlab.serving.runs import find_checkpoint
 from cxrlab.tracking.find import OUTPUT_TAG
 from cxrlab.tracking.store import open_store
-from cxrlab.training.fit import BEST
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from cxrlab.errors import UserError
-from cxrlab.training.resume import VERSION_FILE, check_version, data_changes, in_use
+from cxrlab.layout import VERSION_FILE
+from cxrlab.training.resume import check_version, data_changes, in_use
 
 
 def table(*rows: tuple[str, str, str, str]) -> pd.DataFrame:

@@ -17,8 +17,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from cxrlab.layout import BEST, LAST
 from cxrlab.tracking.store import Store, open_store
-from cxrlab.training.fit import BEST, LAST
 
 pytestmark = pytest.mark.slow
 

@@ -16,11 +16,11 @@ from cxrlab.data.banks import Features, image_bank
 from cxrlab.data.datamodule import ImageDataModule, to_unit
 from cxrlab.data.prepare import PreparedData, prepare
 from cxrlab.data.sources import load_manifest
+from cxrlab.layout import LAST
 from cxrlab.model.classifier import Classifier
 from cxrlab.training import build, features
 from cxrlab.training.build import build_classifier
 from cxrlab.training.features import feature_banks
-from cxrlab.training.fit import LAST
 
 CPU = torch.device("cpu")
 FROZEN = ("model.freeze_backbone=true", "explanation=none", "model.backbone=resnet18")

@@ -7,6 +7,7 @@ from torch import nn
 
 from cxrlab.config.paths import run_folder
 from cxrlab.errors import UserError
+from cxrlab.training.hardware import choose_hardware
 from cxrlab.training.parallel import SyncBatchNormAct, strategy
 from cxrlab.training.ranks import RANK, Ranks, ranks_of
 
@@ -71,13 +72,24 @@ def test_batch_norms_are_synchronised_with_their_activation_and_come_back() -> N
     assert not torch.allclose(trained, expected)
 
 
-def test_batch_norms_are_synchronised_on_gpus_alone(
+def test_batch_norms_are_synchronised_where_asked_for(
     compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXRLAB_PORT", "12345")
+    kinds = {}
+    for asked in ("true", "false"):
+        config = compose("trainer=ddp", f"trainer.sync_batchnorm={asked}").trainer
+        kinds[asked] = [type(p) for p in strategy(config, Ranks(0, 2), print)["plugins"]]
+    assert SyncBatchNormAct in kinds["true"]
+    assert SyncBatchNormAct not in kinds["false"]
+    assert "strategy" not in strategy(config, Ranks(), print)
+
+
+@pytest.mark.parametrize("ranks", [Ranks(), Ranks(0, 2)])
+def test_batch_norms_that_nothing_can_synchronise_are_refused(
+    compose, monkeypatch: pytest.MonkeyPatch, ranks: Ranks
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = compose("trainer=ddp", "trainer.sync_batchnorm=true").trainer
-    kinds = {a: [type(p) for p in strategy(config, Ranks(0, 2), a, print)["plugins"]] for a in
-             ("cpu", "gpu")}  # fmt: skip
-    assert SyncBatchNormAct in kinds["gpu"]
-    assert SyncBatchNormAct not in kinds["cpu"]
-    assert "strategy" not in strategy(config, Ranks(), "gpu", print)
+    with pytest.raises(UserError, match=r"take trainer\.sync_batchnorm=false"):
+        choose_hardware(config, ranks)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
+from cxrlab.layout import BEST, LAST
 from cxrlab.tracking.store import open_store
 from cxrlab.training.callbacks import Speed
-from cxrlab.training.fit import BEST, LAST
 
 OPTIONS = ("explanation=none", "trainer.max_epochs=3", "trainer.ema_decay=0.9")
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
+from cxrlab.layout import BEST, LAST
 from cxrlab.tracking.store import Store, open_store
-from cxrlab.training.fit import BEST, LAST
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from cxrlab.data.images import decode
 from cxrlab.data.sources import load_manifest
 from cxrlab.evaluation.metrics import evaluate_table
 from cxrlab.evaluation.predictions import read_predictions
+from cxrlab.layout import BEST, LAST
 from cxrlab.model.classifier import Classifier
 from cxrlab.task import Task
-from cxrlab.training.fit import BEST, LAST
 
 PNEUMONIA = Task.exclusive(("NORMAL", "PNEUMONIA"))
 EXPERIMENTS = sorted(f.stem for f in (conf_dir() / "experiment").glob("*.yaml"))

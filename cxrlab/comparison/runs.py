@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cxrlab.errors import UserError
 from cxrlab.evaluation.evaluation import Evaluation
+from cxrlab.files import read_yaml
+from cxrlab.layout import CONFIG_FILE, OVERRIDES_FILE
 from cxrlab.tracking.derived import run_label
-from cxrlab.training.session import CONFIG_FILE, OVERRIDES_FILE
 
 _ID_LENGTH = 32  # of an MLflow run id
 _NEEDED = {"seed", "threshold", "model"}
@@ -21,7 +20,7 @@ _UNTOLD = ("seed", "resume", "tracking", "hydra", "data.root", "data.cache", "mo
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class ComparedRun:
     """A run that is compared.
 
     Attributes:
@@ -38,13 +37,13 @@ class FinishedRun:
     overrides: tuple[str, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> FinishedRun:
+    def read(cls, folder: Path) -> ComparedRun:
         """Read a run's folder.
 
         Raises:
             UserError: it holds no evaluation, or a damaged one.
         """
-        config, overrides = (_yaml(folder / name) for name in (CONFIG_FILE, OVERRIDES_FILE))
+        config, overrides = (read_yaml(folder / name) for name in (CONFIG_FILE, OVERRIDES_FILE))
         if config is not None and not (isinstance(config, dict) and config.keys() >= _NEEDED):
             raise UserError(f"{folder / CONFIG_FILE} is damaged; choose another run")
         label = Path(run_label(folder)).name  # a run without MLflow is its folder
@@ -56,7 +55,7 @@ class FinishedRun:
         return None if self.config is None else self.config["seed"]
 
 
-def system_names(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
+def system_names(groups: Sequence[Sequence[ComparedRun]]) -> list[str]:
     """A name a system: the backbone and what its user changed, unless all changed it alike."""
     shared = set.intersection(*(set(group[0].overrides) for group in groups))
     names = [_name(group[0], shared) for group in groups]
@@ -67,7 +66,7 @@ def system_names(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
     return names
 
 
-def _name(run: FinishedRun, shared: set[str]) -> str:
+def _name(run: ComparedRun, shared: set[str]) -> str:
     if run.config is None:
         return run.label
     told = [o.lstrip("+~") for o in run.overrides if o not in shared]
@@ -76,20 +75,12 @@ def _name(run: FinishedRun, shared: set[str]) -> str:
     return " ".join([str(run.config["model"]["backbone"]), *changes])
 
 
-def _seed_mark(group: Sequence[FinishedRun]) -> str:
+def _seed_mark(group: Sequence[ComparedRun]) -> str:
     if len(group) > 1:
         return f"ensemble of {len(group)}"
     return _label_mark(group) if group[0].seed is None else f"seed={group[0].seed}"
 
 
-def _label_mark(group: Sequence[FinishedRun]) -> str:
+def _label_mark(group: Sequence[ComparedRun]) -> str:
     label = group[0].label
     return label[:8] if len(label) == _ID_LENGTH else label
-
-
-def _yaml(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text()) if file.is_file() else None
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file} is damaged ({reason}); choose another run") from error
