@@ -26,11 +26,12 @@ class Manifest:
 
     Attributes:
         name: the dataset's name.
-        root: the folder that `path` and `mask` are relative to.
+        root: the folder that `path`, `mask` and `marker` are relative to.
         task: what is predicted.
         table: a row an image: `path` (posix), the task's target columns, `label` (what a person
             reads: the class name, or the findings joined by `|`), `patient_id` (str), `split`,
-            optionally `mask` (path of a lesion mask or ""), and the reporting columns. `split` is
+            optionally `mask` and `marker` (paths of masks of the lesion and of what was planted,
+            or ""), and the reporting columns. `split` is
             train, val or test; as a source delivers it, that is the dataset's official split or
             "" where it has none, and `train` may still be cut.
         report_columns: names of the columns that results are reported by, such as `pathogen`.

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from cxrlab.explanation import captions, figures, maps, quality
+from cxrlab.explanation import captions, figures, maps
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.gallery import FOLDER
+from cxrlab.explanation.quality.evidence import SMOOTHING
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.inference import inference_network
 from cxrlab.task import Task
@@ -44,7 +45,7 @@ class ExplanationPanel(pl.Callback):
         output: Path,
         log_image: Callable[[NDArray[np.uint8], str, int], None],
         log_metrics: Callable[[dict[str, float], int], None],
-        sigma: float = quality.SMOOTHING,
+        sigma: float = SMOOTHING,
     ) -> None:
         """Set up the panel.
 
@@ -97,7 +98,7 @@ class ExplanationPanel(pl.Callback):
         self._drawn_epoch = epoch
         start = time.perf_counter()
         with isolate_rng():
-            network = inference_network(cast("Classifier", pl_module))
+            network = inference_network(cast("Classifier", pl_module), views=False)
             attribution = self._method(network, self._inputs, torch.from_numpy(self._explained))
         strips, scale = maps.paint(self._images, attribution.maps, self._sigma)
         cases = self._cases(attribution, strips)

@@ -74,6 +74,11 @@ def draw_panel(cases: Sequence[Case], epoch: int, scale: ColourScale, method: st
     return _draw(cases, f"Validation panel after epoch {epoch}", scale, method)
 
 
+def draw_sheet(cases: Sequence[Case], title: str, scale: ColourScale, method: str) -> Figure:
+    """Draw cases of any kind under a title."""
+    return _draw(cases, title, scale, method)
+
+
 def _draw(cases: Sequence[Case], title: str, scale: ColourScale, method: str) -> Figure:
     columns = 1 if len(cases) < 3 else 2
     rows = math.ceil(len(cases) / columns)
@@ -86,7 +91,11 @@ def _draw(cases: Sequence[Case], title: str, scale: ColourScale, method: str) ->
         row, column = divmod(number, columns)
         left = _MARGIN + column * (case_width + _SPACE)
         _draw_case(figure, case, left, height - _HEADER - row * case_height)
-    _draw_legend(figure, scale, method, any(case.mask is not None for case in cases))
+    unit = "evidence in units of the method"
+    if any(not math.isnan(case.completeness_error) for case in cases):
+        unit = "contribution to the logit per pixel"
+    outlined = any(case.mask is not None and case.mask.any() for case in cases)
+    _draw_legend(figure, scale, method, unit, outlined)
     return figure
 
 
@@ -125,12 +134,14 @@ def _completeness(case: Case) -> str:
     return f"▲ {text}: above tolerance" if case.doubtful else text
 
 
-def _draw_legend(figure: Figure, scale: ColourScale, method: str, with_masks: bool) -> None:
+def _draw_legend(
+    figure: Figure, scale: ColourScale, method: str, unit: str, with_masks: bool
+) -> None:
     signed = Normalize(-scale.signed, scale.signed)
     absolute = Normalize(0, scale.absolute)
     smoothing = f", Gaussian average, σ = {scale.sigma:g} px" if scale.sigma else ""  # noqa: RUF001
     bars = (
-        (signed, maps.signed_colours(), "middle: contribution to the logit per pixel"),
+        (signed, maps.signed_colours(), f"middle: {unit}"),
         (absolute, maps.absolute_colours(), f"right: its absolute value{smoothing}"),
     )
     for number, (norm, colours, label) in enumerate(bars):

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrlab import errors
-from cxrlab.explanation import captions, figures, maps, quality
+from cxrlab.explanation import captions, figures, maps
 from cxrlab.explanation.attribution import Attribution, AttributionMethod, to_model_input
 from cxrlab.explanation.maps import ColourScale
+from cxrlab.explanation.quality.evidence import SMOOTHING
+from cxrlab.explanation.quality.localisation import mass_in_mask, pointing_game
 from cxrlab.task import Task
 
 FOLDER = "explanations"
@@ -39,7 +41,7 @@ def explain_cases(
     thresholds: Sequence[float],
     output: Path,
     masks: Masks = _no_masks,
-    sigma: float = quality.SMOOTHING,
+    sigma: float = SMOOTHING,
 ) -> dict[str, float]:
     """Explain cases; write `explanations/gallery_<kind>.png` and `explanations/completeness.csv`.
 
@@ -155,8 +157,8 @@ def _agreement(
     known = [pair for pair in zip(maps, masks, strict=True) if pair[1].any()]
     if not known:
         return {}
-    hits = [quality.pointing_game(attribution, mask, sigma) for attribution, mask in known]
-    mass = [quality.mass_in_mask(attribution, mask) for attribution, mask in known]
+    hits = [pointing_game(attribution, mask, sigma) for attribution, mask in known]
+    mass = [mass_in_mask(attribution, mask) for attribution, mask in known]
     return {
         "explanation/pointing_game": float(np.mean(hits)),
         "explanation/mass_in_mask": float(np.mean(mass)),

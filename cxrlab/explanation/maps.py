@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from cxrlab.explanation import quality
+from cxrlab.explanation.quality.evidence import SMOOTHING, smooth
 
 PERCENTILE = 99.5
 """Percentile of |attribution| at which colours saturate, so that no single pixel sets the scale."""
@@ -61,7 +61,7 @@ class ColourScale:
 
 
 def paint(
-    images: NDArray[np.uint8], attributions: NDArray[np.float32], sigma: float = quality.SMOOTHING
+    images: NDArray[np.uint8], attributions: NDArray[np.float32], sigma: float = SMOOTHING
 ) -> tuple[list[NDArray[np.uint8]], ColourScale]:
     """Colour maps that are shown together, each smoothed and coloured once.
 
@@ -92,13 +92,21 @@ def paint(
 def absolute_map(attribution: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """|attribution| (H, W) after Gaussian smoothing by `sigma` pixels; zero where not finite."""
     finite = np.nan_to_num(attribution, nan=0.0, posinf=0.0, neginf=0.0)
-    return quality.smooth(np.abs(finite), sigma)
+    return smooth(np.abs(finite), sigma)
 
 
 def signed_rgb(attribution: NDArray[np.float32], scale: ColourScale) -> NDArray[np.uint8]:
     """The signed map, pixel by pixel, as uint8 (H, W, 3)."""
     finite = np.nan_to_num(attribution, nan=0.0, posinf=0.0, neginf=0.0)
     return _to_rgb(signed_colours()(0.5 + 0.5 * np.clip(finite / scale.signed, -1, 1)))
+
+
+def layer_rgba(absolute: NDArray[np.float32], scale: ColourScale) -> NDArray[np.uint8]:
+    """An `absolute_map` to lay over its image, the more opaque the larger, as uint8 (H, W, 4)."""
+    strength = np.clip(absolute / scale.absolute, 0, 1)
+    colours = absolute_colours()(strength)
+    colours[..., 3] = _OPACITY * strength
+    return np.rint(255 * colours).astype(np.uint8)
 
 
 def overlay_rgb(

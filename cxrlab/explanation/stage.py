@@ -12,7 +12,7 @@ from cxrlab.data.masks import read_masks
 from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.explanation.callback import ExplanationPanel
 from cxrlab.explanation.gallery import explain_cases
-from cxrlab.explanation.integrated_gradients import IntegratedGradients
+from cxrlab.explanation.methods.registry import build
 from cxrlab.explanation.selection import gallery_cases, panel_explained, panel_indices
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.inference import inference_network
@@ -30,8 +30,7 @@ def explanation_panel(
     strata = manifest.with_table(rows).strata()
     chosen = panel_indices(rows, strata, config.panel_images)
     panel = ExplanationPanel(
-        # Training should not wait for the images whose integral converges late.
-        configured_method(config, max_steps=min(config.steps * 5 // 4, config.max_steps)),
+        build(config.method, _hasty(config)),
         batches.images("val", np.asarray(chosen)),
         rows.iloc[chosen],
         task=manifest.task,
@@ -63,8 +62,8 @@ def explain_gallery(
         return read_masks(manifest, rows.iloc[positions], classifier.image_size, how)
 
     metrics = explain_cases(
-        inference_network(classifier),
-        configured_method(config, max_steps=config.max_steps),
+        inference_network(classifier, views=False),
+        build(config.method, config),
         gallery_cases(evaluation.tables[split], manifest.task, config.gallery_images),
         batches.images(split),
         task=manifest.task,
@@ -75,11 +74,6 @@ def explain_gallery(
     run.log_metrics(metrics, max(1, classifier.trainer.global_step))
 
 
-def configured_method(config: ExplanationConfig, max_steps: int) -> IntegratedGradients:
-    """The method of a configuration, with a limit of its own on the steps."""
-    return IntegratedGradients(
-        steps=config.steps,
-        max_steps=max_steps,
-        tolerance=config.tolerance,
-        batch_size=config.batch_size,
-    )
+def _hasty(config: ExplanationConfig) -> ExplanationConfig:
+    """Training should not wait for the images whose integral converges late."""
+    return config.model_copy(update={"max_steps": min(config.steps * 5 // 4, config.max_steps)})

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from cxrlab.explanation import figures
 from cxrlab.explanation.attribution import Attribution
 from cxrlab.explanation.callback import ExplanationPanel
-from cxrlab.explanation.integrated_gradients import IntegratedGradients
-from cxrlab.model.backbone import Normalise
+from cxrlab.explanation.methods.integrated_gradients import IntegratedGradients
 from cxrlab.model.head import Head
+from cxrlab.model.normalise import Normalise
 from cxrlab.task import Task
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cxrlab.explanation import maps, quality
+from cxrlab.explanation import maps
 from cxrlab.explanation.maps import ColourScale
 
 SCALE = ColourScale(signed=1.0, absolute=1.0, sigma=0)
@@ -69,8 +69,8 @@ def test_a_strip_is_the_image_pixel_for_pixel_its_map_and_its_overlay():
 
 def test_each_map_is_smoothed_once(monkeypatch: pytest.MonkeyPatch):
     smoothed: list[float] = []
-    smooth = quality.smooth
-    monkeypatch.setattr(quality, "smooth", lambda m, sigma: (smoothed.append(sigma), smooth(m))[1])
+    smooth = maps.smooth
+    monkeypatch.setattr(maps, "smooth", lambda m, sigma: (smoothed.append(sigma), smooth(m))[1])
     painted([np.ones((4, 4), dtype=np.float32)] * 3, 2.0)
     assert smoothed == [2.0] * 3
 

@@ -3,7 +3,7 @@
 Population: none; every patient is a set of random numbers. One to four images a patient.
 
 Labels: NORMAL and PNEUMONIA. An opacity is lobar, patchy or interstitial (column `pattern`), and
-its exact mask lies beside the image.
+its exact mask lies beside the image, as does that of a planted marker (column `marker`).
 
 Caveats: a model that reads these reads nothing of real radiographs. They test the framework and
 the explanations, and offline users start from them.
@@ -28,10 +28,11 @@ from cxrlab.progress import track
 from cxrlab.task import Task
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-# A change of the renderer's pictures needs another number, or old caches would be found.
-RENDERER = 1
+# A change of what is drawn and written needs another number, or old caches would be found.
+RENDERER = 2
 
 _TABLE = "cases.csv"
+_MASKS = ("mask", "marker")
 
 
 def load(config: PhantomData) -> Manifest:
@@ -49,8 +50,8 @@ def load(config: PhantomData) -> Manifest:
     folder = generated(
         config.cache, "phantom", key_of(parameters), _TABLE, lambda empty: _draw(config, empty)
     )
-    table = pd.read_csv(folder / _TABLE, dtype={"patient_id": str, "mask": str})
-    table["mask"] = table["mask"].fillna("")
+    table = pd.read_csv(folder / _TABLE, dtype={"patient_id": str, **dict.fromkeys(_MASKS, str)})
+    table[list(_MASKS)] = table[list(_MASKS)].fillna("")
     table["split"] = UNASSIGNED
     return Manifest(
         config.name,
@@ -74,7 +75,7 @@ def _draw(config: PhantomData, folder: Path) -> None:
         )
         for patient, image in cohort(config.phantom_seed, config.images)
     ]
-    for name in ("images", "masks"):
+    for name in ("images", *_MASKS):
         (folder / name).mkdir()
     with ProcessPoolExecutor(cores()) as pool:
         sizes, folders = [config.image_size] * len(cases), [folder] * len(cases)
@@ -87,16 +88,17 @@ def _write(case: Case, size: int, folder: Path) -> dict[str, object]:
     phantom = case.render(size)
     name = f"p{case.patient:05d}_{case.image}.png"
     write_png(folder / "images" / name, phantom.image)
-    has_lesion = bool(phantom.lesion_mask.any())
-    if has_lesion:
-        write_png(folder / "masks" / name, phantom.lesion_mask.astype(np.uint8) * 255)
+    masks = dict(zip(_MASKS, (phantom.lesion_mask, phantom.marker_mask), strict=True))
+    known = {kind: f"{kind}/{name}" for kind, mask in masks.items() if mask.any()}
+    for kind, path in known.items():
+        write_png(folder / path, masks[kind].astype(np.uint8) * 255)
     target = int(case.kind != "none")
     return {
         "path": f"images/{name}",
         "target": target,
         "label": CLASSES[target],
         "patient_id": f"p{case.patient:05d}",
-        "mask": f"masks/{name}" if has_lesion else "",
+        **{kind: known.get(kind, "") for kind in _MASKS},
         "pattern": case.kind,
         "severity": round(case.severity, 3),
     }

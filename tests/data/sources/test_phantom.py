@@ -24,6 +24,18 @@ def test_every_opacity_has_its_mask_and_no_image_an_official_split(load) -> None
     assert (manifest.table[manifest.table["target"] == 0]["mask"] == "").all()
 
 
+def test_a_planted_marker_has_its_mask(load) -> None:
+    table = load(*SMALL).table
+    assert (table["marker"] == "").all()
+    manifest = load("data.images=40", "data.image_size=64", "data.shortcut=1")
+    marked = manifest.table["marker"] != ""
+    assert marked.tolist() == (manifest.table["target"] == 1).tolist()
+    for name in manifest.table["marker"][marked]:
+        mask = cv2.imread(str(manifest.root / name), cv2.IMREAD_GRAYSCALE)
+        assert mask[56:, 56:].any()
+        assert not mask[:48].any()
+
+
 def test_it_is_drawn_once(load, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(*SMALL)
     monkeypatch.setattr(phantom, "_draw", lambda *_: pytest.fail("drawn again"))

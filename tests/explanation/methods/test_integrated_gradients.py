@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from cxrlab import errors
-from cxrlab.explanation.integrated_gradients import IntegratedGradients
-from cxrlab.model.backbone import Normalise
+from cxrlab.explanation.methods.integrated_gradients import IntegratedGradients
+from cxrlab.model.normalise import Normalise
 
 
 class TinyNet(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cxrlab.explanation.methods.mode import explained_logits
+
 
 @dataclass(frozen=True)
 class Line:
@@ -48,9 +50,7 @@ class Line:
         baselines = self.baselines[chosen]
         direction = self.images[chosen] - baselines
         inputs = (baselines + shares * direction).requires_grad_()
-        logits = self.network(inputs)
-        if logits.dim() == 2:
-            logits = logits.gather(1, self.classes[chosen][:, None])[:, 0]
+        logits = explained_logits(self.network, inputs, self.classes[chosen])
         (gradients,) = torch.autograd.grad(logits.sum(), inputs)
         changes = (gradients * direction)[:, 0]
         slopes = changes.sum(dim=(1, 2), dtype=torch.float64).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from cxrlab import errors
 from cxrlab.explanation.attribution import Attribution
-from cxrlab.explanation.mode import device_of, exact_gradients, hold_exposure
-from cxrlab.explanation.path import Line, Trapezoid
+from cxrlab.explanation.methods.baselines import BASELINES
+from cxrlab.explanation.methods.method import warn_not_finite
+from cxrlab.explanation.methods.mode import Question, asked
+from cxrlab.explanation.methods.path import Line, Trapezoid
 
-BASELINES: dict[str, Callable[[Tensor], Tensor]] = {"black": torch.zeros_like}
-"""Images (B, 1, H, W) to the images without evidence from which the path of integration starts."""
+AVERAGE = "average"
+"""In place of a baseline: the mean of the maps of all of them."""
 
 # New intervals a round, as a share of those there are: few, so that each goes where it is needed.
 _SHARE = 1 / 16
@@ -42,6 +44,9 @@ class IntegratedGradients:
 
     For a network that standardises each image, path and baseline lie in standardised images.
 
+    With `baseline="average"` the map is the mean over all baselines (as in Sturmfels, Lundberg
+    and Lee, Distill 2020), and so are the baseline's output and the signed error.
+
     Attributes:
         steps: intervals on the path from the baseline to the image, at first.
         max_steps: most intervals an image gets.
@@ -50,7 +55,7 @@ class IntegratedGradients:
             outputs differ by less than `absolute_tolerance / tolerance`, the completeness error
             is relative to that quotient, not to a difference near zero.
         batch_size: points that go through the network at once.
-        baseline: key of `BASELINES`.
+        baseline: key of `BASELINES`, or `AVERAGE`.
     """
 
     steps: int = 32
@@ -66,8 +71,8 @@ class IntegratedGradients:
         Raises:
             UserError: unknown baseline, or `max_steps` below `steps`.
         """
-        if self.baseline not in BASELINES:
-            known = ", ".join(BASELINES)
+        if self.baseline not in (*BASELINES, AVERAGE):
+            known = ", ".join((*BASELINES, AVERAGE))
             raise errors.UserError(f"explanation.baseline={self.baseline}: choose one of {known}")
         if not 1 <= self.steps <= self.max_steps:
             raise errors.UserError(
@@ -77,7 +82,8 @@ class IntegratedGradients:
     @property
     def name(self) -> str:
         """Name in tables and figures."""
-        return "integrated_gradients"
+        black = self.baseline == "black"
+        return "integrated_gradients" if black else f"integrated_gradients_{self.baseline}"
 
     def __call__(
         self, network: nn.Module, images: Tensor, targets: Tensor | None = None
@@ -90,27 +96,11 @@ class IntegratedGradients:
         Raises:
             ValueError: `images` is not (B, 1, H, W), or the network is in training mode.
         """
-        if images.dim() != 4 or images.shape[1] != 1:
-            raise ValueError(f"images of shape {tuple(images.shape)}, expected (B, 1, H, W)")
-        if any(module.training for module in network.modules()):
-            raise ValueError("the network is in training mode, where its outputs are random")
         start = time.perf_counter()
-        device = device_of(network)
-        with exact_gradients(device):
-            # Copies, because tensors made in inference mode can't be used with autograd.
-            inputs = images.to(device, torch.float32, copy=True)
-            network, inputs = hold_exposure(network, inputs)
-            if targets is None:
-                classes = _predicted_classes(network, inputs, self.batch_size)
-            else:
-                classes = targets.to(device, torch.int64, copy=True)
-            explained = [
-                image
-                for group in torch.arange(len(inputs), device=device).split(_GROUP)
-                for image in self._explain(network, inputs[group], classes[group])
-            ]
+        with asked(network, images, targets, self.batch_size) as question:
+            explained = self.explain(question)
         error = np.array([image.error for image in explained])
-        _warn_not_finite(error)
+        warn_not_finite(error)
         return Attribution(
             maps=np.stack([image.map for image in explained]),
             completeness_error=error,
@@ -121,19 +111,32 @@ class IntegratedGradients:
             seconds=time.perf_counter() - start,
         )
 
-    def _explain(self, network: nn.Module, inputs: Tensor, classes: Tensor) -> list[_Explained]:
-        baselines = BASELINES[self.baseline](inputs)
-        line = Line(network, baselines, inputs, classes, self.batch_size)
-        return [
-            _Explained(
-                map=integral.map().cpu().numpy(),
-                error=self._completeness_error(integral),
-                steps=integral.intervals,
-                baseline_output=integral.ends[0],
-                output=integral.ends[1],
-            )
-            for integral in self._integrate(line)
-        ]
+    def explain(self, question: Question) -> list[Explained]:
+        """Explain each image; for methods that build on this one."""
+        chosen = list(BASELINES) if self.baseline == AVERAGE else [self.baseline]
+        groups = zip(question.images.split(_GROUP), question.classes.split(_GROUP), strict=True)
+        explained = []
+        for inputs, classes in groups:
+            integrals = []
+            for baseline in chosen:
+                start = BASELINES[baseline](inputs)
+                line = Line(question.network, start, inputs, classes, self.batch_size)
+                integrals.append(self._integrate(line))
+            explained += [self._mean(of_image) for of_image in zip(*integrals, strict=True)]
+        return explained
+
+    def _mean(self, integrals: Sequence[Trapezoid]) -> Explained:
+        """What is known of an image: the mean of its integrals, one a baseline."""
+        baseline_output = float(np.mean([integral.ends[0] for integral in integrals]))
+        output = integrals[0].ends[1]
+        missed = float(np.mean([integral.error() for integral in integrals]))
+        return Explained(
+            map=torch.stack([integral.map() for integral in integrals]).mean(0).cpu().numpy(),
+            error=self._relative(missed, output - baseline_output),
+            steps=sum(integral.intervals for integral in integrals),
+            output=output,
+            baseline_output=baseline_output,
+        )
 
     def _integrate(self, line: Line) -> list[Trapezoid]:
         """The integral of each path of a line, refined until it is complete or at its limit."""
@@ -154,13 +157,16 @@ class IntegratedGradients:
         return integral.worst(min(share, self.max_steps - integral.intervals))
 
     def _completeness_error(self, integral: Trapezoid) -> float:
-        floor = self.absolute_tolerance / self.tolerance
         baseline_output, output = integral.ends
-        error = abs(integral.error()) / max(abs(output - baseline_output), floor)
+        return self._relative(integral.error(), output - baseline_output)
+
+    def _relative(self, missed: float, difference: float) -> float:
+        floor = self.absolute_tolerance / self.tolerance
+        error = abs(missed) / max(abs(difference), floor)
         return error if math.isfinite(error) else math.inf
 
 
-class _Explained(NamedTuple):
+class Explained(NamedTuple):
     """What is kept of one image; fields as in `Attribution`."""
 
     map: NDArray[np.float32]
@@ -168,21 +174,3 @@ class _Explained(NamedTuple):
     steps: int
     output: float
     baseline_output: float
-
-
-def _predicted_classes(network: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
-    """The class of the highest logit, int64 (B,); 0 where there is a single logit."""
-    with torch.no_grad():
-        if network(inputs[:1]).dim() == 1:
-            return torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
-        return torch.cat([network(chunk).argmax(dim=1) for chunk in inputs.split(batch_size)])
-
-
-def _warn_not_finite(error: NDArray[np.float64]) -> None:
-    positions = np.flatnonzero(~np.isfinite(error))
-    if positions.size:
-        listed = ", ".join(str(position) for position in positions)
-        errors.warn(
-            f"attributions of image {listed} (of {len(error)} explained) are not finite: they are "
-            "marked and count as missed; look for NaN in the model's weights or in the image"
-        )

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cxrlab.explanation import quality
+from cxrlab.explanation.quality import evidence
+from cxrlab.explanation.quality import localisation as quality
 
 MAP = np.array(
     [
@@ -58,7 +59,7 @@ def test_maps_without_usable_evidence_never_score(value: float):
 def test_smooth_keeps_the_sum_of_what_lies_far_from_the_edge():
     spot = np.zeros((41, 41), dtype=np.float32)
     spot[20, 20] = 1
-    smoothed = quality.smooth(spot, 2)
+    smoothed = evidence.smooth(spot, 2)
     assert smoothed.sum() == pytest.approx(1, abs=1e-3)
     # Height of a two-dimensional Gaussian: 1 / (2 pi sigma^2).
     assert smoothed[20, 20] == pytest.approx(1 / (2 * np.pi * 4), rel=0.02)

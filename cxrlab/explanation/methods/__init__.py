@@ -1,0 +1,1 @@
+"""Ways to attribute a logit to pixels."""
