@@ -22,10 +22,9 @@ from cxrlab.config.datasets import Preprocess
 from cxrlab.cores import cores
 from cxrlab.data.images import UnreadableImageError, decode, read_file
 from cxrlab.errors import UserError, warn
-from cxrlab.evaluation.evaluation import OperatingPoint
+from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.evaluation.predictions import prediction_table
-from cxrlab.model.classifier import Classifier
-from cxrlab.model.inference import inference_network
+from cxrlab.model.views import Views
 from cxrlab.progress import progress
 from cxrlab.task import Task
 
@@ -76,6 +75,10 @@ class Predictor:
         Raises:
             UserError: the file is missing or damaged, or its run has not finished.
         """
+        # What a predictor of another origin does without.
+        from cxrlab.model.classifier import Classifier
+        from cxrlab.model.inference import inference_network
+
         saved = _read(checkpoint)
         classifier = Classifier(**saved["hyper_parameters"])
         classifier.load_state_dict(saved["state_dict"])
@@ -111,7 +114,17 @@ class Predictor:
                 advance(len(batch.errors))
         errors = [error for batch in done for error in batch.errors]
         _warn_of([f"{file}: {error}" for file, error in zip(files, errors, strict=True) if error])
-        return self._table(files, errors, np.concatenate([batch.logits for batch in done]))
+        logits = np.concatenate([batch.logits for batch in done])
+        return self.table([str(file) for file in files], errors, logits)
+
+    @property
+    def single_look(self) -> nn.Module:
+        """The network that looks once, at the whole image, which is what is explained."""
+        return self.network.network if isinstance(self.network, Views) else self.network
+
+    def square(self, content: bytes, name: str = "") -> NDArray[np.uint8]:
+        """Decode a file's content, (S, S); arguments and errors as of `data.images.decode`."""
+        return decode(content, self.image_size, self.preprocess, name).pixels
 
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8]) -> FloatArray:
@@ -126,6 +139,35 @@ class Predictor:
         images = torch.from_numpy(pixels).to(self.device)[:, None].float().div_(255)
         output: torch.Tensor = self.network(images)
         return output.double().cpu().numpy()
+
+    def table(
+        self, paths: Sequence[str], errors: Sequence[str], logits: FloatArray
+    ) -> pd.DataFrame:
+        """What is told of N images; see `predict`.
+
+        Args:
+            paths: their names.
+            errors: why an image can't be read, or the empty text.
+            logits: (N, K), K being 1 for two classes; of no matter where there is an error.
+
+        Raises:
+            UserError: a logit is not finite.
+        """
+        # Nothing is known of new files; these columns go again.
+        unknown: dict[str, str | int] = dict.fromkeys(("patient_id", "split", "label"), "")
+        unknown |= dict.fromkeys(self.task.target_columns, 0)
+        named = pd.DataFrame({"path": list(paths)}, dtype="str")
+        table = prediction_table(
+            named.assign(**unknown),
+            logits[:, 0] if self.task.kind == "binary" else logits,
+            self.task,
+            calibration=self.point.calibration,
+            thresholds=self.point.cuts,
+        ).drop(columns=["path", *unknown])
+        decisions = [name for name in map(str, table) if name.startswith("decision")]
+        table = table.astype(dict.fromkeys(decisions, "Int64"))  # which can be empty
+        error = pd.Series(list(errors), name="error", dtype="str")
+        return pd.concat([named, table.where(error == ""), error], axis=1)
 
     def _batches(self, files: Sequence[Path]) -> Iterator[_Batch]:
         """Each thread takes a batch all the way, on a CPU with one core for its network.
@@ -166,26 +208,9 @@ class Predictor:
     def _decode(self, file: Path) -> NDArray[np.uint8] | str:
         """The square (S, S) of a file, or the reason why there is none."""
         try:
-            return decode(read_file(file), self.image_size, self.preprocess, file.name).pixels
+            return self.square(read_file(file), file.name)
         except UnreadableImageError as error:
             return str(error)
-
-    def _table(self, files: Sequence[Path], errors: list[str], logits: FloatArray) -> pd.DataFrame:
-        # Nothing is known of new files; these columns go again.
-        unknown: dict[str, str | int] = dict.fromkeys(("patient_id", "split", "label"), "")
-        unknown |= dict.fromkeys(self.task.target_columns, 0)
-        paths = pd.DataFrame({"path": [str(file) for file in files]})
-        table = prediction_table(
-            paths.assign(**unknown),
-            logits[:, 0] if self.task.kind == "binary" else logits,
-            self.task,
-            calibration=self.point.calibration,
-            thresholds=self.point.cuts,
-        ).drop(columns=["path", *unknown])
-        decisions = [name for name in map(str, table) if name.startswith("decision")]
-        table = table.astype(dict.fromkeys(decisions, "Int64"))  # which can be empty
-        error = pd.Series(errors, name="error", dtype="str")
-        return pd.concat([paths, table.where(error == ""), error], axis=1)
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import pytest
 from helpers.replica import write_chest_xray
 from mlflow.tracking import MlflowClient
 
+from cxrlab.config.no_effect import refuse_without_effect
 from cxrlab.data.sources import load_manifest
 from cxrlab.errors import UserError
-from cxrlab.evaluate import _refuse_without_effect, again, evaluate, score
+from cxrlab.evaluate import again, evaluate, score
 from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.evaluation.stage import measure
@@ -176,5 +177,5 @@ def test_the_command_prints_where_it_wrote(trained_run, compose, tmp_path: Path)
 @pytest.mark.parametrize("override", ["data.image_size=64", "data.folds=5", "++data.split=file"])
 def test_what_has_no_effect_is_refused(override: str) -> None:
     with pytest.raises(UserError, match="has no effect"):
-        _refuse_without_effect([override])
-    _refuse_without_effect(["data.split_seed=3", "data.limit=5", "split=test"])
+        refuse_without_effect([override])
+    refuse_without_effect(["data.split_seed=3", "data.limit=5", "split=test"])

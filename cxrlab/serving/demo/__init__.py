@@ -1,0 +1,1 @@
+"""The local page of `python -m cxrlab.demo`: one image in, one card out."""
