@@ -21,13 +21,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cxrlab.config.schema import Config, SweepConfig
 from cxrlab.config.section import Section
-from cxrlab.config.validate import nearest, validate
+from cxrlab.config.validate import validate
 from cxrlab.cores import cores
-from cxrlab.errors import TrialsFailedError, UserError, warn
-from cxrlab.sweeps.plan import Plan, make_plan
+from cxrlab.errors import TrialsFailedError, UserError
+from cxrlab.sweeps.plan import Plan, check_tuned, make_plan
 from cxrlab.sweeps.proposals import Grid, Proposals
-from cxrlab.sweeps.records import LOCK_FILE, Sweep, TrialRecord, read_sweep, read_trials
-from cxrlab.sweeps.trial import one_line
+from cxrlab.sweeps.records import LOCK_FILE, Sweep, read_sweep, read_trials, without_repeated
 
 _FREE = ("sweep.trials=", "sweep.seeds=")  # may differ when a sweep goes on
 _log = logging.getLogger("cxrlab")
@@ -40,7 +39,11 @@ class _SweepAlone(Section):
 
 
 def run_sweep(
-    arguments: Sequence[str], master: DictConfig, loader: ConfigLoader, launcher: Launcher
+    arguments: Sequence[str],
+    master: DictConfig,
+    loader: ConfigLoader,
+    launcher: Launcher,
+    session: str,
 ) -> None:
     """Run all trials and summarise them.
 
@@ -49,6 +52,7 @@ def run_sweep(
         master: the configuration without what is swept.
         loader: composes a trial's configuration.
         launcher: runs trials.
+        session: what its trials know this start of the sweep by.
 
     Raises:
         UserError: a trial's configuration is wrong, or the objective is no metric of any trial.
@@ -64,9 +68,10 @@ def run_sweep(
     folder = Path(master.hydra.sweep.dir).absolute()
     jobs = _samples(plan, loader)
     configs = [_checked(job, master, loader) for job in jobs]
+    check_tuned(plan, configs)
     with _alone(folder, config.name):
         earlier = read_sweep(folder)
-        sweep = _sweep_of(plan, config, earlier)
+        sweep = _sweep_of(plan, config, earlier, session)
         if earlier is not None:
             _check_same(earlier, sweep)
         _run(sweep, folder, configs[0], plan, launcher, jobs, width=_width(master))
@@ -76,8 +81,9 @@ def _samples(plan: Plan, loader: ConfigLoader) -> list[tuple[str, ...]]:
     """All trials; of a search, one for each value or bound of each key."""
     if not plan.space:
         return plan.jobs()
-    from cxrlab.sweeps.space import extremes, parse_space
+    from cxrlab.sweeps.space import check_installed, extremes, parse_space
 
+    check_installed()
     return [(*plan.fixed, override) for override in extremes(parse_space(plan.space, loader))]
 
 
@@ -110,9 +116,10 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         ) from error
 
 
-def _sweep_of(plan: Plan, config: SweepConfig, earlier: Sweep | None) -> Sweep:
+def _sweep_of(plan: Plan, config: SweepConfig, earlier: Sweep | None, session: str) -> Sweep:
     return Sweep(
         name=config.name,
+        session=session,
         kind=config.kind,
         parent=earlier.parent if earlier else None,
         fixed=plan.fixed,
@@ -133,22 +140,28 @@ def _check_same(earlier: Sweep, sweep: Sweep) -> None:
 
     def own(one: Sweep) -> Sweep:
         kept = (o for o in one.fixed if not o.startswith(_FREE))
-        return replace(
-            one, fixed=tuple(sorted(kept)), parent=None, varies=tuple(sorted(one.varies))
-        )
+        return replace(one, fixed=tuple(sorted(kept)), varies=tuple(sorted(one.varies)))
 
     one, other = own(earlier), own(sweep)
     for field in ("kind", "fixed", "varies", "objective", "direction", "space", "prune"):
         before, now = getattr(one, field), getattr(other, field)
         if before != now:
+            if field in ("fixed", "varies"):  # without what both have
+                before, now = _only_in(before, now), _only_in(now, before)
             raise UserError(
                 f"sweep.name={sweep.name}: that sweep began with {field} {_told(before)}, not "
                 f"{_told(now)}; take another sweep.name, or the same command line to go on with it"
             )
 
 
+def _only_in(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item for item in one if item not in other)
+
+
 def _told(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(value) or "nothing"
+    return str(value)
 
 
 def _width(master: DictConfig) -> int:
@@ -171,21 +184,24 @@ def _run(
     width: int,
 ) -> None:
     from cxrlab.sweeps import parent, summary
+    from cxrlab.sweeps.launch import launch_all, stopped_by_sigterm
 
     _log.info("sweep %s in %s", sweep.name, folder)
     with parent.open_sweep(sweep, config, folder, plan.swept) as (run, sweep):
-        sweep.write(folder)
         stopped: BaseException | None = None
-        parent.settle(sweep, folder, run.uri, "KILLED", "its process ended")
-        proposals = _proposals(sweep, folder, config, plan, jobs, width)
         try:
-            _launch_all(proposals, launcher, sweep, folder, run.uri, width)
+            with stopped_by_sigterm():
+                sweep.write(folder)
+                parent.settle(sweep, folder, run.uri, "KILLED", "its process ended")
+                proposals = _proposals(sweep, folder, config, plan, jobs, width)
+                launch_all(proposals, launcher, sweep, folder, run.uri, width)
         except (KeyboardInterrupt, UserError) as error:
             stopped = error
-            _log.warning("the sweep stops; go on with the same command and sweep.name=%s",
-                         sweep.name)  # fmt: skip
+            if isinstance(error, KeyboardInterrupt):
+                _log.warning("the sweep stops; go on with: %s", parent.command_line(sweep.name))
         records = parent.settle(sweep, folder, run.uri, "KILLED", "the sweep was stopped")
         parent.track_failures(sweep, records, config.tracking, run.uri)
+        records = without_repeated(sweep, records)
         if records:
             summary.summarise(sweep, records, run)
         if stopped is not None:
@@ -212,57 +228,3 @@ def _proposals(
     from cxrlab.sweeps.search import Search
 
     return Search(sweep, folder, plan, seed=config.seed, trials=config.sweep.trials, width=width)
-
-
-def _launch_all(
-    proposals: Proposals, launcher: Launcher, sweep: Sweep, folder: Path, uri: str, width: int
-) -> None:
-    """Launch what is proposed, at first as many as run at once, then look for the objective."""
-    from cxrlab.sweeps import parent
-
-    first = True
-    while batch := proposals.next(width if first else None):
-        _launch(launcher, batch.jobs, batch.first, folder)
-        records = parent.settle(sweep, folder, uri, "FAILED", "its process was killed")
-        numbers = range(batch.first, batch.first + len(batch.jobs))
-        proposals.learn([record for record in records if record.number in numbers])
-        if first:
-            check_logged(sweep.objective, records)
-        first = not any(record.status == "FINISHED" for record in records)
-
-
-def _launch(launcher: Launcher, jobs: Sequence[tuple[str, ...]], first: int, folder: Path) -> None:
-    """Run trials; where a killed process takes the launcher along, run those that had not begun."""
-    while jobs:
-        try:
-            launcher.launch([list(job) for job in jobs], initial_job_idx=first)
-            return
-        except Exception as error:
-            begun = max((r.number for r in read_trials(folder)), default=-1)
-            warn(
-                f"the launcher stopped ({one_line(error)}): the trials that ran are lost; "
-                f"{max(0, first + len(jobs) - 1 - begun)} others follow"
-            )
-            if begun < first:  # none came to its start, so the next would not either
-                raise UserError(
-                    f"hydra.launcher: {one_line(error)}; no trial could be started, so check the "
-                    "launcher's own settings, or leave hydra/launcher out"
-                ) from error
-            jobs, first = jobs[begun + 1 - first :], begun + 1
-
-
-def check_logged(objective: Sequence[str], records: Sequence[TrialRecord]) -> None:
-    """Whether finished trials have the metrics that decide.
-
-    Raises:
-        UserError: none has.
-    """
-    finished = [record for record in records if record.status == "FINISHED"]
-    for metric in objective:
-        logged = {name for record in finished for name in record.values()}
-        if finished and metric not in logged:
-            names = sorted(name for name in logged if name.startswith("val/"))
-            raise UserError(
-                f"sweep.objective={metric}: no trial logs it; {nearest(metric, names)}; "
-                f"logged on validation: {', '.join(names)}"
-            )

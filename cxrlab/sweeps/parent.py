@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import Config, TrackingConfig
@@ -21,10 +21,17 @@ from cxrlab.sweeps.records import (
     repeatable,
     split_override,
 )
-from cxrlab.sweeps.tags import sweep_tags, trial_tags
+from cxrlab.sweeps.tags import (
+    FOLDER_TAG,
+    NAME_TAG,
+    PARENT_TAG,
+    TRIAL_TAG,
+    sweep_tags,
+    trial_tags,
+)
 from cxrlab.tracking.provenance import run_tags
 from cxrlab.tracking.run import Run, start_run
-from cxrlab.tracking.store import Store, open_store
+from cxrlab.tracking.store import Store, one_line_errors, open_store
 
 _log = logging.getLogger("cxrlab")
 
@@ -45,19 +52,31 @@ def open_sweep(
         UserError: the store can't be used.
     """
     tracking = config.tracking
-    command = shlex.join(["python", "-m", "cxrlab.train", *sys.argv[1:]])
     varied = " x ".join(sweep.short(key) for key in sweep.varies) or "one trial"
     params = dict(split_override(override) for override in repeatable(sweep.fixed))
+    store = open_store(tracking.uri, store_dir()) if tracking.enabled else None
     with start_run(
-        open_store(tracking.uri, store_dir()) if tracking.enabled else None,
+        store,
         experiment=tracking.experiment,
         name=tracking.name or f"sweep {varied} {sweep.name}"[:100],
         output=folder,
-        tags={**run_tags(command, "cpu"), **sweep_tags(sweep.name, sweep.kind)},
+        tags={
+            **run_tags(command_line(sweep.name), "cpu"),
+            **sweep_tags(sweep.name, sweep.kind, folder),
+        },
         params={**params, **swept},
+        grace=tracking.grace,
         run_id=sweep.parent,
     ) as run:
-        yield run, replace(sweep, parent=run.run_id if tracking.enabled else None)
+        if store is not None:
+            _end_lost_parents(store, sweep.name, folder, run.run_id)
+        yield run, replace(sweep, parent=run.run_id if store is not None else None)
+
+
+def command_line(name: str) -> str:
+    """The command that the user typed, with the sweep's name, by which it goes on."""
+    named = [] if any(a.startswith("sweep.name=") for a in sys.argv) else [f"sweep.name={name}"]
+    return shlex.join(["python", "-m", "cxrlab.train", *sys.argv[1:], *named])
 
 
 def settle(
@@ -86,7 +105,49 @@ def settle(
             record = _ended(record, sweep, uri, status, reason)
             record.write()
         settled.append(record)
+    if sweep.parent is not None:
+        _end_lost_trials(sweep, settled, uri, status, reason)
     return settled
+
+
+def _end_lost_trials(
+    sweep: Sweep,
+    records: Sequence[TrialRecord],
+    uri: str,
+    status: Literal["FAILED", "KILLED"],
+    reason: str,
+) -> None:
+    """End runs that were begun, while their trial was killed before it had noted which is its."""
+    by_number = {str(record.number): record for record in records}
+    for run in _running(_store(uri), sweep.name):
+        if run.data.tags.get(PARENT_TAG) != sweep.parent:
+            continue
+        _end(_store(uri), run.info.run_id, status, reason)
+        record = by_number.get(run.data.tags[TRIAL_TAG])
+        if record is not None and record.run_id is None:
+            record.note_run(run.info.run_id)
+
+
+def _end_lost_parents(store: Store, name: str, folder: Path, own: str) -> None:
+    """End what a process began that was killed before it had noted the run above its trials."""
+    for run in _running(store, name):
+        if run.data.tags.get(FOLDER_TAG) == str(folder) and run.info.run_id != own:
+            _end(store, run.info.run_id, "KILLED", "its process ended")
+
+
+def _running(store: Store, name: str) -> list[Any]:
+    """The unfinished runs of all sweeps of this name."""
+    client = store.client()
+    with one_line_errors(store):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        text = f"attributes.status = 'RUNNING' and tags.`{NAME_TAG}` = '{name}'"
+        return list(client.search_runs(experiments, filter_string=text))
+
+
+def _end(store: Store, run_id: str, status: str, reason: str) -> None:
+    with one_line_errors(store):
+        store.client().set_tag(run_id, "cxrlab.error", reason)
+        store.client().set_terminated(run_id, status)
 
 
 def _wait(record: TrialRecord) -> None:
@@ -105,13 +166,13 @@ def _ended(
     record: TrialRecord, sweep: Sweep, uri: str, status: Literal["FAILED", "KILLED"], reason: str
 ) -> TrialRecord:
     if sweep.parent is not None and record.run_id is not None:
-        client = _store(uri).client()
-        known = client.get_run(record.run_id).info.status
+        store = _store(uri)
+        with one_line_errors(store):
+            known = store.client().get_run(record.run_id).info.status
         if known == "FINISHED":  # the process was killed after its run was complete
             return record.ended("FINISHED", None, None)
         if known == "RUNNING":
-            client.set_tag(record.run_id, "cxrlab.error", reason)
-            client.set_terminated(record.run_id, status)
+            _end(store, record.run_id, status, reason)
     return record.ended(status, reason, None)
 
 
@@ -121,7 +182,7 @@ def track_failures(
     """Make a FAILED run for each trial that failed before it had one of its own."""
     if sweep.parent is None:
         return
-    from cxrlab.tracking.mlflow_run import create_run
+    from cxrlab.tracking.opening import create_run
 
     for record in records:
         if record.status == "FAILED" and record.run_id is None:
@@ -133,6 +194,7 @@ def track_failures(
                 trial_tags(sweep, record.number) | {"cxrlab.error": record.error or "unknown"},
                 dict(map(split_override, repeatable(record.overrides))),
                 None,
+                tracking.grace,
             )
             run.close("FAILED")
             record.note_run(run.run_id)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
-from cxrlab.config.schema import SweepConfig
+from cxrlab.config.schema import Config, SweepConfig
 from cxrlab.errors import UserError, warn
 
 TEST = "evaluation.test"
+_TUNED = {"batch_size": "data.batch_size", "lr": "optimizer.lr"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,24 @@ def make_plan(
         return Plan(tuple(fixed.values()), {}, space)
     listed = {key: _listed(key, override) for key, override in swept.items()}
     return Plan(tuple(fixed.values()), {**listed, **own}, {})
+
+
+def check_tuned(plan: Plan, configs: Sequence[Config]) -> None:
+    """Refuse to vary what each trial would find for itself.
+
+    Args:
+        plan: what varies.
+        configs: of the trials, or of samples of a search.
+
+    Raises:
+        UserError: a tuned key varies.
+    """
+    for name in sorted({name for config in configs for name in config.tune.what}):
+        if (key := _TUNED[name]) in plan.varies:
+            raise UserError(
+                f"tune={name}: it replaces {key}, which the sweep varies; leave one of them out"
+                + (f", this one with {key}=VALUE" if plan.space else "")
+            )
 
 
 def _check_objective(config: SweepConfig) -> None:

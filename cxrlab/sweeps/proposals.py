@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cxrlab.sweeps.records import TrialRecord
+from cxrlab.sweeps.records import TrialRecord, same_run
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Grid:
 
     def __init__(self, jobs: Sequence[tuple[str, ...]], records: Sequence[TrialRecord]) -> None:
         """Propose the jobs that no record of a finished trial has."""
-        finished = {frozenset(r.overrides) for r in records if r.status == "FINISHED"}
-        self._left = [job for job in jobs if frozenset(job) not in finished]
+        finished = {same_run(r.overrides) for r in records if r.status == "FINISHED"}
+        self._left = [job for job in jobs if same_run(job) not in finished]
         self._number = 1 + max((record.number for record in records), default=-1)
 
     def next(self, at_most: int | None) -> Batch:

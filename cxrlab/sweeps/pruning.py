@@ -23,7 +23,7 @@ def pruning_callbacks(session: Session) -> list[pl.Callback]:
         return []
     from optuna.pruners import MedianPruner
 
-    from cxrlab.sweeps.search import open_study
+    from cxrlab.sweeps.study import open_study
 
     pruner = MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_WARMUP_EPOCHS)
     study = open_study(sweep, session.output.parent, pruner=pruner)

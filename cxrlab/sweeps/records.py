@@ -33,6 +33,7 @@ class Sweep:
 
     Attributes:
         name: of its folder and of its study.
+        session: of the process that runs it, by which its trials know whether it still does.
         kind: grid, seeds, folds or optuna.
         parent: MLflow id of the run above the trials; None without MLflow.
         fixed: overrides that every trial has.
@@ -44,6 +45,7 @@ class Sweep:
     """
 
     name: str
+    session: str
     kind: str
     parent: str | None
     fixed: tuple[str, ...]
@@ -146,6 +148,25 @@ def read_trials(folder: Path) -> list[TrialRecord]:
         raw["overrides"] = tuple(raw["overrides"])
         records.append(TrialRecord(**raw, folder=file.parent))
     return sorted(records, key=lambda record: record.number)
+
+
+def same_run(overrides: Iterable[str]) -> frozenset[str]:
+    """What two trials have in common that would train the same."""
+    return frozenset(repeatable(overrides))
+
+
+def without_repeated(sweep: Sweep, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials but for those that were run anew, under a later number.
+
+    A trial that was cut off is, and one that failed unless in a search, where it counts.
+    """
+    again = ("KILLED",) if sweep.kind == "optuna" else ("KILLED", "FAILED")
+    last = {same_run(record.overrides): record.number for record in records}
+    return [
+        record
+        for record in records
+        if record.status not in again or last[same_run(record.overrides)] == record.number
+    ]
 
 
 def chosen(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:

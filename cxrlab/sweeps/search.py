@@ -1,7 +1,6 @@
 """A search by Optuna: trials are asked for, launched, and told about.
 
-The study is a journal in the sweep's folder, so that it outlives any process. A trial's number is
-its number in the study, its folder's name, and the end of its run's name.
+A trial's number is its number in the study, its folder's name, and the end of its run's name.
 """
 
 from __future__ import annotations
@@ -9,58 +8,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from cxrlab.errors import UserError
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
 from cxrlab.sweeps.plan import Plan
 from cxrlab.sweeps.proposals import Batch
 from cxrlab.sweeps.records import Sweep, TrialRecord, read_trials
 from cxrlab.sweeps.results import objectives
 from cxrlab.sweeps.space import distributions, parse_space
+from cxrlab.sweeps.study import open_study
 
-if TYPE_CHECKING:
-    import optuna
-
-STUDY_FILE = "study.log"
 _REPEATS = "repeats"
+_QUEUED_VALUES = "fixed_params"  # where Optuna keeps what `enqueue_trial` was given
 _POPULATION = 20
 _log = logging.getLogger("cxrlab")
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise UserError(
-            "sweep=optuna: Optuna is not installed; pip install 'cxrlab[optuna]'"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
-def open_study(sweep: Sweep, folder: Path, **options: Any) -> optuna.Study:
-    """The study of a sweep, new or as it is on disk.
-
-    Args:
-        sweep: whose name and directions it has.
-        folder: of the sweep.
-        options: `sampler` and `pruner`.
-
-    Raises:
-        UserError: Optuna is not installed.
-    """
-    optuna = _import_optuna()
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    file = str(folder / STUDY_FILE)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(file, lock_obj=JournalFileOpenLock(file))),
-        study_name=sweep.name,
-        directions=list(sweep.direction),
-        load_if_exists=True,
-        **options,
-    )
 
 
 class Search:
@@ -79,42 +42,40 @@ class Search:
             trials: how many in all, those of earlier sessions included.
             width: how many run at once.
         """
-        optuna = _import_optuna()
         self._sweep, self._fixed, self._trials, self._width = sweep, plan.fixed, trials, width
         self._space = distributions(parse_space(plan.space, None))
-        began = len(read_trials(folder))
+        self._study = open_study(sweep, folder)
         # A seed that begins anew with each session would draw the first trials again.
-        seed = (seed + began) % 2**32
+        seed = (seed + len(self._study.get_trials(deepcopy=False))) % 2**32
         if len(sweep.objective) > 1:
             population = min(_POPULATION, max(2, trials // 2))
-            sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
+            self._study.sampler = optuna.samplers.NSGAIISampler(
+                seed=seed, population_size=population
+            )
         else:
-            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=width > 1)
-        self._study = open_study(sweep, folder, sampler=sampler)
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=width > 1)
         self._asked: dict[int, tuple[str, ...]] = {}
         self._recover(read_trials(folder))
 
     def _recover(self, records: Sequence[TrialRecord]) -> None:
         """Tell the study what it did not hear, and repeat what was cut off."""
-        from optuna.trial import TrialState
-
         by_number = {record.number: record for record in records}
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             record = by_number.get(trial.number)
             if record is not None and record.status != "KILLED":
                 self._tell(trial.number, record)
             else:
-                self._repeat(trial.number, trial.params)
+                self._repeat(trial)
 
-    def _repeat(self, number: int, params: dict[str, Any]) -> None:
-        from optuna.trial import TrialState
-
+    def _repeat(self, trial: FrozenTrial) -> None:
         # Queued before it is ended: were this process killed between the two, the next would
         # find both, and queue no second copy.
-        if number not in self._repeated():
-            self._study.enqueue_trial(params, user_attrs={_REPEATS: number})
-        self._study.tell(number, state=TrialState.FAIL)
-        _log.info("trial %d was cut off and is repeated", number)
+        if trial.number not in self._repeated():
+            # Of a queued trial that was cut off while it got its values, some are not there yet.
+            params = {**trial.system_attrs.get(_QUEUED_VALUES, {}), **trial.params}
+            self._study.enqueue_trial(params, user_attrs={_REPEATS: trial.number})
+        self._study.tell(trial.number, state=TrialState.FAIL)
+        _log.info("trial %d was cut off and is repeated", trial.number)
 
     def _repeated(self) -> set[int]:
         known = self._study.get_trials(deepcopy=False)
@@ -122,8 +83,6 @@ class Search:
 
     def next(self, at_most: int | None) -> Batch:
         """Ask for trials, as many as run at once."""
-        from optuna.trial import TrialState
-
         cut_off = self._repeated()
         known = self._study.get_trials(deepcopy=False)
         open_states = (TrialState.RUNNING, TrialState.WAITING)
@@ -146,8 +105,6 @@ class Search:
             self._tell(record.number, record)
 
     def _tell(self, number: int, record: TrialRecord) -> None:
-        from optuna.trial import TrialState
-
         values = objectives(self._sweep, record)
         if values is not None:
             self._study.tell(number, list(values))
@@ -158,9 +115,6 @@ class Search:
 
 def forest_importances(sweep: Sweep, folder: Path) -> dict[str, float]:
     """Optuna's importance of each key for the first objective, largest first."""
-    optuna = _import_optuna()
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
     study = open_study(sweep, folder)
     several = len(sweep.objective) > 1
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _SYNTAX = "a,b,c, range(start,stop,step), interval(low,high) or tag(log,interval(low,high))"
+
+
+def check_installed() -> None:
+    """Look for Optuna without the second that its import takes.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if find_spec("optuna") is None:
+        raise UserError("sweep=optuna: Optuna is not installed; pip install 'cxrlab[optuna]'")
 
 
 def parse_space(space: Mapping[str, str], loader: ConfigLoader | None) -> dict[str, Override]:

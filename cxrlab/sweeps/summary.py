@@ -14,11 +14,12 @@ from rich.text import Text
 
 from cxrlab.files import write_atomically
 from cxrlab.layout import FIGURES
+from cxrlab.sweeps.note import CSV_FILE, sweep_note
 from cxrlab.sweeps.records import Sweep, TrialRecord, chosen, repeatable, shown, split_override
 from cxrlab.sweeps.results import REPEATED, Repeats, best, best_first, objectives, repeats
 from cxrlab.tracking.run import Run
+from cxrlab.tracking.views import NOTE_TAG
 
-CSV_FILE = "sweep.csv"
 _MOST_COMMANDS = 5
 _DPI = 120
 _ABSENT = "-"
@@ -44,13 +45,15 @@ def summarise(
     _print(f"Sweep {sweep.name}", _trials_table(sweep, records), console)
     if groups:
         _print(f"Over {sweep.kind}", _repeats_table(sweep, groups), console)
-    for line in [*_problems(records), *_commands(sweep, records, groups)]:
+    commands = _commands(sweep, records, groups)
+    for line in [*_problems(records), *commands]:
         console.print(Text(line))
     folder = run.output / FIGURES
     for name, figure in draw_figures(sweep, records, run.output).items():
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{name}.png", dpi=_DPI)
     run.log_metrics(_metrics(sweep, records, groups))
+    run.set_tags({NOTE_TAG: sweep_note(sweep, records, groups, commands)})
     run.flush()
     for name in (CSV_FILE, FIGURES):
         if (run.output / name).exists():

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cxrlab.errors import PrunedError
-from cxrlab.sweeps.records import LOCK_FILE, Status, TrialRecord
+from cxrlab.sweeps.records import LOCK_FILE, Status, TrialRecord, read_sweep
 
 _log = logging.getLogger("cxrlab")
 _ERROR_LENGTH = 300
@@ -25,9 +25,14 @@ class TrialTask:
     the sweep's process at all, since many exceptions can't be unpickled.
     """
 
-    def __init__(self, function: Callable[[DictConfig], Any]) -> None:
-        """Wrap the command's function of a composed configuration."""
-        self._function = function
+    def __init__(self, function: Callable[[DictConfig], Any], session: str) -> None:
+        """Wrap the command's function of a composed configuration.
+
+        Args:
+            function: what a trial runs.
+            session: of the sweep that starts it.
+        """
+        self._function, self._session = function, session
 
     def __call__(self, raw: DictConfig) -> None:
         """Run the trial and write `trial.json`.
@@ -39,7 +44,17 @@ class TrialTask:
 
         hydra: Any = HydraConfig.get()
         with FileLock(Path(hydra.runtime.output_dir) / LOCK_FILE):
-            self._recorded(raw, hydra)
+            if self._wanted(hydra):
+                self._recorded(raw, hydra)
+
+    def _wanted(self, hydra: Any) -> bool:
+        """Whether the sweep still waits for this trial.
+
+        A trial that waited in a launcher's queue while the sweep's process died may start when the
+        sweep has long gone on in another one, which has given its number or its values away.
+        """
+        sweep = read_sweep(Path(hydra.sweep.dir))
+        return sweep is not None and sweep.session == self._session
 
     def _recorded(self, raw: DictConfig, hydra: Any) -> None:
         record = TrialRecord(
@@ -50,6 +65,9 @@ class TrialTask:
             folder=Path(hydra.runtime.output_dir),
         )
         record.write()
+        if not self._wanted(hydra):  # in between: the record was seen, or its number given away
+            record.ended("KILLED", "its sweep went on without it", None).write()
+            return
         status: Status = "FINISHED"
         error: str | None = None
         try:

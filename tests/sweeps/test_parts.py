@@ -18,8 +18,9 @@ from cxrlab.sweeps.results import best, best_first, mean_interval
 
 def sweep(**changed) -> Sweep:
     values = {
-        "name": "s", "kind": "grid", "parent": None, "fixed": (), "varies": ("a.x", "b"),
-        "objective": ("val/auroc",), "direction": ("maximize",), "space": {}, "prune": False,
+        "name": "s", "session": "1", "kind": "grid", "parent": None, "fixed": (),
+        "varies": ("a.x", "b"), "objective": ("val/auroc",), "direction": ("maximize",),
+        "space": {}, "prune": False,
     }  # fmt: skip
     return Sweep(**{**values, **changed})
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import optuna
 import pytest
 
 from cxrlab.config.schema import Config
 from cxrlab.errors import PrunedError, UserError
-from cxrlab.sweeps.records import chosen
-from cxrlab.sweeps.search import open_study
+from cxrlab.sweeps import space
+from cxrlab.sweeps.plan import Plan
+from cxrlab.sweeps.records import Sweep, chosen
+from cxrlab.sweeps.search import Search
 from cxrlab.sweeps.space import distributions, extremes, parse_space
-
-optuna = pytest.importorskip("optuna")
+from cxrlab.sweeps.study import STUDY_FILE, JournalLock, open_study
 
 ONE_KEY = (
     "sweep=optuna", "optimizer.lr=1e-3", "optimizer.weight_decay=0.01", "model.hidden=64",
@@ -84,6 +88,67 @@ def test_a_trial_that_ended_unheard_is_told_and_not_repeated(run_sweep) -> None:
     assert open_study(done.sweep, done.folder).trials[2].value == 0.25
 
 
+def test_a_queued_trial_that_was_cut_off_while_it_got_its_values_keeps_them(run_sweep) -> None:
+    done = run_sweep(*ONE_KEY, "sweep.trials=1")
+    study = open_study(done.sweep, done.folder)
+    study.enqueue_trial({"model.dropout": 0.25})
+    study.ask()  # and no value asked for
+    again = run_sweep(*ONE_KEY, "sweep.trials=2")
+    assert again.status == 0
+    assert "model.dropout=0.25" in again.trials[-1].overrides
+
+
+def test_a_session_that_was_killed_before_its_first_trial_leaves_no_draw_to_be_made_twice(
+    tmp_path: Path,
+) -> None:
+    sweep = Sweep(
+        name="s", session="1", kind="optuna", parent=None, fixed=(), varies=("a",),
+        objective=("val/auroc",), direction=("maximize",), space={"a": "interval(0.0,1.0)"},
+        prune=False,
+    )  # fmt: skip
+    plan = Plan((), {}, sweep.space)
+
+    def session() -> Search:
+        return Search(sweep, tmp_path, plan, seed=0, trials=8, width=2)
+
+    first = session().next(None).jobs
+    then = session()
+    assert then.next(None).jobs == first
+    more = (*then.next(None).jobs, *then.next(None).jobs)
+    assert len({*first, *more}) == 6
+
+
+def test_a_process_killed_in_the_middle_of_a_line_does_not_spoil_the_study(run_sweep) -> None:
+    done = run_sweep(*ONE_KEY, "sweep.trials=2")
+    file = done.folder / STUDY_FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"op_code":6,"worker_id":"' + b"x" * 5000)
+    again = run_sweep(*ONE_KEY, "sweep.trials=3")
+    assert again.status == 0, again.stderr
+    assert file.read_bytes().startswith(whole + b'{"')
+    assert states(again) == ["COMPLETE"] * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"a\n", b"a\ntorn", b"\n" + b"t" * 4096])
+def test_the_journal_is_cut_after_its_last_whole_line(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / STUDY_FILE
+    file.write_bytes(content)
+    lock = JournalLock(file)
+    lock.acquire()
+    lock.release()
+    assert file.read_bytes() == content[: content.rfind(b"\n") + 1]
+
+
+def test_without_optuna_nothing_is_begun(run_sweep, store, monkeypatch) -> None:
+    monkeypatch.setattr(space, "find_spec", lambda name: None)
+    done = run_sweep(*ONE_KEY)
+    assert done.status == 2
+    assert done.stderr == (
+        "error: sweep=optuna: Optuna is not installed; pip install 'cxrlab[optuna]'\n"
+    )
+    assert not done.folder.exists()
+
+
 def test_failed_and_pruned_trials_count_and_are_told_apart(run_sweep, store) -> None:
     def uneven(config: Config) -> dict[str, float]:
         seen.append(config.model.dropout)
@@ -125,7 +190,7 @@ def test_another_space_may_not_take_the_name(run_sweep) -> None:
 
 def test_spaces_become_distributions() -> None:
     d = optuna.distributions
-    space = {
+    keys = {
         "a": "tag(log,interval(1e-4,1e-2))",
         "b": "interval(0.0,0.5)",
         "c": "null,64,128",
@@ -133,7 +198,7 @@ def test_spaces_become_distributions() -> None:
         "e": "range(16,64,16)",
         "f": "tag(log,int(interval(1,64)))",
     }
-    assert distributions(parse_space(space, None)) == {
+    assert distributions(parse_space(keys, None)) == {
         "a": d.FloatDistribution(1e-4, 1e-2, log=True),
         "b": d.FloatDistribution(0.0, 0.5),
         "c": d.CategoricalDistribution(("null", "64", "128")),
@@ -141,7 +206,7 @@ def test_spaces_become_distributions() -> None:
         "e": d.IntDistribution(16, 48, step=16),
         "f": d.IntDistribution(1, 64, log=True),
     }
-    extreme = list(extremes(parse_space({"b": space["b"], "c": space["c"]}, None)))
+    extreme = list(extremes(parse_space({"b": keys["b"], "c": keys["c"]}, None)))
     assert extreme == ["b=0.0", "b=0.5", "c=null", "c=64", "c=128"]
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import shlex
+import signal
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from cxrlab.config.schema import Config
-from cxrlab.sweeps.records import SWEEP_FILE
+from cxrlab.layout import ID_FILE
+from cxrlab.sweeps.records import LOCK_FILE, SWEEP_FILE, read_sweep
+from cxrlab.sweeps.tags import sweep_tags, trial_tags
 
 GRID = ("-m", "model.dropout=0.1,0.3", "augmentation=none,light")
 
@@ -175,9 +182,89 @@ def test_ctrl_c_ends_the_sweep_with_a_summary_and_it_goes_on(run_sweep, store) -
         (0, "FINISHED"), (1, "FINISHED"), (2, "KILLED"), (3, "FINISHED"), (4, "FINISHED")
     ]  # fmt: skip
     assert sum(t.overrides.count("seed=2") for t in again.trials) == 2
+    rows = list(csv.DictReader((again.folder / "sweep.csv").open()))
+    assert [r["trial"] for r in rows] == ["0", "1", "3", "4"], "what was run anew stands once"
     (parent,) = runs(store, **{"cxrlab.kind": "sweep"})
     assert parent.info.status == "FINISHED"
     assert not [r for r in runs(store) if r.info.status == "RUNNING"]
+
+
+def test_sigterm_stops_a_sweep_as_ctrl_c_does(run_sweep, store) -> None:
+    def asked(config: Config) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    before = signal.getsignal(signal.SIGTERM)
+    done = run_sweep("-m", "seed=0,1", scores=asked)
+    assert done.status == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert [t.status for t in done.trials] == ["KILLED"]
+    assert {r.info.status for r in runs(store)} == {"KILLED"}
+    assert "go on with: python -m cxrlab.train -m" in done.stderr
+
+
+def test_runs_that_a_killed_process_had_not_noted_are_ended(run_sweep, store) -> None:
+    """It may die between the moment a run is in MLflow and that when its id is on disk."""
+
+    def interrupted(config: Config) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    done = run_sweep("-m", "seed=0,1", scores=interrupted)
+    client, (trial,) = store.client(), done.trials
+    (trial.folder / ID_FILE).unlink()
+    lost = {
+        "trial": trial_tags(done.sweep, trial.number),
+        "parent": sweep_tags("s", "grid", done.folder),
+        "elsewhere": sweep_tags("s", "grid", done.folder / "other"),
+    }
+    ids = {what: client.create_run("1", tags=tags).info.run_id for what, tags in lost.items()}
+    again = run_sweep("-m", "seed=0,1")
+    assert again.status == 0
+    ended = {what: client.get_run(run_id).info.status for what, run_id in ids.items()}
+    assert ended == {"trial": "KILLED", "parent": "KILLED", "elsewhere": "RUNNING"}
+    assert again.trials[0].run_id == ids["trial"]
+
+
+def test_a_trial_that_starts_when_its_sweep_went_on_elsewhere_does_nothing(run_sweep) -> None:
+    """As one does that waited in a queue while the sweep's process was killed."""
+
+    def scores(config: Config) -> dict[str, float]:
+        folder = Path("outputs/sweeps/s").absolute()
+        replace(read_sweep(folder), session="another").write(folder)
+        return {"val/auroc": 0.5}
+
+    done = run_sweep("-m", "seed=0,1,2", scores=scores)
+    assert [t.number for t in done.trials] == [0]
+
+
+def test_two_processes_at_one_sweep_are_refused(run_sweep, tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    with FileLock(folder / LOCK_FILE):
+        done = run_sweep("-m", "seed=0,1")
+    assert done.status == 2
+    assert done.stderr.startswith("error: sweep.name=s: another process is at this sweep")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_more_seeds_are_added_to_those_that_are_done(run_sweep) -> None:
+    seen: list[int] = []
+
+    def scores(config: Config) -> dict[str, float]:
+        seen.append(config.seed)
+        return {"val/auroc": 0.5}
+
+    for seeds in (2, 4):
+        assert run_sweep("sweep=seeds", f"sweep.seeds={seeds}", scores=scores).status == 0
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_trial_that_failed_once_and_then_did_not_is_no_failure(run_sweep) -> None:
+    assert run_sweep(*GRID, scores=failing).status == 1
+    again = run_sweep(*GRID)
+    assert again.status == 0, again.stderr
+    assert len(again.trials) == 6
+    assert len(list(csv.DictReader((again.folder / "sweep.csv").open()))) == 4
 
 
 def test_a_finished_sweep_is_not_run_again_and_another_may_not_take_its_name(run_sweep) -> None:
@@ -189,7 +276,10 @@ def test_a_finished_sweep_is_not_run_again_and_another_may_not_take_its_name(run
     assert run_sweep("-m", "seed=0,1", scores=never).status == 0
     other = run_sweep("-m", "seed=0,1", "model.dropout=0.5", scores=never)
     assert other.status == 2
-    assert "another sweep.name" in last_line(other.stderr)
+    assert last_line(other.stderr).startswith(
+        "error: sweep.name=s: that sweep began with fixed nothing, not model.dropout=0.5; take "
+        "another sweep.name"
+    )
 
 
 def test_without_mlflow_the_folder_has_it_all(run_sweep, store) -> None:

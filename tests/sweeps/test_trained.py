@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,7 @@ from helpers.replica import write_chest_xray
 from cxrlab.cores import cores
 from cxrlab.errors import PrunedError
 from cxrlab.sweeps.pruning import Pruning
-from cxrlab.sweeps.records import read_sweep, read_trials
-from cxrlab.sweeps.search import open_study
+from cxrlab.sweeps.records import read_trials
 from cxrlab.tracking.store import Store
 
 TINY = (
@@ -88,42 +85,3 @@ def test_two_processes_share_the_cores_and_one_store(store: Store, replica: Path
     assert not list(folder.glob("*/predictions/test.csv"))
     runs = store.client().search_runs(["1"])
     assert sorted(r.info.run_name for r in runs)[:2] == ["lr=1e-3 #1", "lr=1e-4 #0"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_search_that_is_killed_goes_on_with_no_trial_lost_or_repeated(
-    store: Store, replica: Path
-) -> None:
-    command = start(
-        store, replica, "sweep=optuna", "sweep.trials=6", "sweep.name=killed", "model.hidden=8",
-        *JOBLIB,
-    )  # fmt: skip
-    folder = Path("outputs/sweeps/killed")
-    for wanted in (1, 3):
-        process = subprocess.Popen(
-            command, env=environment(), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        deadline = time.monotonic() + 150
-        while len(read_trials(folder)) < wanted and time.monotonic() < deadline:
-            time.sleep(0.3)
-        time.sleep(2)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=280, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    sweep, records = read_sweep(folder), read_trials(folder)
-    assert sweep is not None
-    study = open_study(sweep, folder)
-    finished = [r.number for r in records if r.status == "FINISHED"]
-    assert len(finished) == 6
-    assert finished == [t.number for t in study.trials if t.state.name == "COMPLETE"]
-    drawn = [tuple(sorted(study.trials[n].params.items())) for n in finished]
-    assert len(set(drawn)) == 6
-    runs = store.client().search_runs(["1"], filter_string="tags.`cxrlab.kind` = 'trial'")
-    statuses = [r.info.status for r in runs]
-    assert statuses.count("FINISHED") == 6
-    assert "RUNNING" not in statuses
