@@ -54,6 +54,7 @@ def derived_run(
         output=output,
         tags={**run_tags(line, device), "cxrlab.kind": command, **tags},
         params=flatten(dict(params)),
+        grace=config.grace,
     ) as run:
         yield run
         run.flush()

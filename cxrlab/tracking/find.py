@@ -9,6 +9,7 @@ from cxrlab.config.paths import store_dir
 from cxrlab.config.schema import TrackingConfig
 from cxrlab.errors import UserError
 from cxrlab.layout import ID_FILE
+from cxrlab.tracking.spool import Spool
 from cxrlab.tracking.store import Store, one_line_errors, open_store
 
 OUTPUT_TAG = "cxrlab.output"
@@ -54,6 +55,12 @@ def find_run(name: str, config: TrackingConfig) -> FoundRun:
         raise UserError(f"resume={name}: the run {found.run_id} has finished; start a new one")
     if not found.output.is_dir():
         raise UserError(f"resume={name}: the run's folder {found.output} is gone; start a new run")
+    spool = Spool.read(found.output)
+    if spool is not None and spool.finished:
+        raise UserError(
+            f"resume={name}: the run {found.run_id} has finished, which its server did not hear; "
+            f"send it: python -m cxrlab.sync run={found.output}"
+        )
     return found
 
 

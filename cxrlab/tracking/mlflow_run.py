@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from cxrlab.errors import UserError, warn
+from cxrlab.errors import warn
 from cxrlab.layout import METRICS_FILE
 from cxrlab.tracking.background import Background, Job
-from cxrlab.tracking.metrics import MetricBuffer, Point, read_points
-from cxrlab.tracking.params import PARAM_LENGTH, TAG_LENGTH, allowed_name, cut
-from cxrlab.tracking.store import Store, experiment_id, one_line_errors
+from cxrlab.tracking.metrics import MetricBuffer, read_points
+from cxrlab.tracking.outbox import Outbox
+from cxrlab.tracking.params import allowed_name, cut
+from cxrlab.tracking.parcels import (
+    DatasetUse,
+    End,
+    Metrics,
+    Network,
+    Params,
+    Parcel,
+    Tags,
+    Upload,
+)
+from cxrlab.tracking.sender import Sender
+from cxrlab.tracking.spool import Spool
+from cxrlab.tracking.store import Store, reason
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from mlflow.entities import Dataset
-    from mlflow.tracking import MlflowClient
     from numpy.typing import NDArray
 
-_BATCH = 100  # mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
 _ERROR_LENGTH = 500
 _DIGEST_LENGTH = 36  # mlflow.utils.validation.MAX_DATASET_DIGEST_SIZE
+_THUMBNAIL = 256  # mlflow.tracking.multimedia.COMPRESSED_IMAGE_SIZE
 _CONTEXTS = {"val": "validation"}
 _COLUMN_TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
 
 
 class TrackedRun:
-    """A run in MLflow, made by `create_run` or `reopen_run`.
+    """A run in MLflow, made by `cxrlab.tracking.opening`.
 
     What is logged goes to the store in a thread of its own, in the order in which it was given, so
-    that training waits for no disk and no server. Where the store fails, the next call raises its
-    UserError, at the latest `close`.
+    that training waits for no disk and no server. Where an embedded store fails, the next call
+    raises its UserError, at the latest `close`. A server that is slow, restarts or is gone raises
+    nothing: what it did not take is tried again until `close`, and then left in the run's folder
+    for `python -m cxrlab.sync`.
     """
 
-    def __init__(self, store: Store, run_id: str, output: Path) -> None:
+    def __init__(
+        self, store: Store, experiment: str, run_id: str, output: Path, grace: float
+    ) -> None:
         """Write to an existing, running run of the store and to the folder `output`."""
         self.run_id = run_id
+        self.page = f"#/experiments/{experiment}/runs/{run_id}"
         self.uri = store.uri
         self.output = output
         self._store = store
-        self._client: MlflowClient = store.client()
+        self._sender = Sender(store, run_id, output)
         self._background = Background()
-        self._metrics = MetricBuffer(output / METRICS_FILE, self._send, self._background.submit)
+        self._outbox = Outbox(self._deliver, store.shown, grace) if store.remote else None
+        self._metrics = MetricBuffer(
+            output / METRICS_FILE, self._sender.send_points, lambda _: self._give(Metrics())
+        )
 
     def defer(self, work: Job) -> None:
         """Do it after everything that was logged before, while the caller goes on."""
@@ -65,46 +85,36 @@ class TrackedRun:
         """Write what is buffered, and send it."""
         self._metrics.flush()
 
-    def _send(self, points: Sequence[Point]) -> None:
-        from mlflow.entities import Metric
+    def _give(self, parcel: Parcel) -> None:
+        """Send it after everything that was given or deferred before."""
+        self._background.submit(partial(self._hand_on, parcel))
 
-        metrics = [Metric(allowed_name(p.name), p.value, p.time, p.step) for p in points]
-        with one_line_errors(self._store):
-            self._client.log_batch(self.run_id, metrics=metrics)
+    def _hand_on(self, parcel: Parcel) -> None:
+        if self._outbox is None:
+            self._deliver(parcel)
+        else:
+            self._outbox.put(parcel)
+
+    def _deliver(self, parcel: Parcel) -> None:
+        if isinstance(parcel, Metrics):
+            self._metrics.send()
+        else:
+            self._sender.send(parcel)
 
     def catch_up(self) -> None:
         """Level `metrics.csv` and the store, where the process that wrote both was killed."""
         names = {point.name for point in read_points(self.output / METRICS_FILE)}
         kept = {allowed_name(name): name for name in names}
-        with one_line_errors(self._store):
-            latest = self._client.get_run(self.run_id).data.metrics
-            points = [
-                Point(kept.get(key, key), m.step, m.value, m.timestamp)
-                for key in latest
-                for m in self._client.get_metric_history(self.run_id, key)
-            ]
+        points = [p._replace(name=kept.get(p.name, p.name)) for p in self._sender.points()]
         self._metrics.catch_up([(p.name, p.step) for p in points], points)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or change them; values are cut at MLflow's 8,000 characters."""
-        self.defer(partial(self._set_tags, dict(tags)))
-
-    def _set_tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        rows = [RunTag(allowed_name(key), cut(text, TAG_LENGTH)) for key, text in tags.items()]
-        with one_line_errors(self._store):
-            for start in range(0, len(rows), _BATCH):
-                self._client.log_batch(self.run_id, tags=rows[start : start + _BATCH])
+        self._give(Tags.of(tags))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Add params at once; values are cut at MLflow's 6,000 characters."""
-        from mlflow.entities import Param
-
-        rows = [Param(key, text) for key, text in _as_params(params).items()]
-        with one_line_errors(self._store):
-            for start in range(0, len(rows), _BATCH):
-                self._client.log_batch(self.run_id, params=rows[start : start + _BATCH])
+        """Add params; values are cut at MLflow's 6,000 characters."""
+        self._give(Params.of(params))
 
     def upload(self, relative: str | Path) -> None:
         """Store a file or folder of `output` as an artifact of the same path.
@@ -116,28 +126,43 @@ class TrackedRun:
             ValueError: The path leads out of the output folder.
         """
         path = self.output / relative
-        place = PurePosixPath(path.resolve().relative_to(self.output.resolve()))
-        self.defer(partial(self._upload, path, place))
+        path.resolve().relative_to(self.output.resolve())
+        self.defer(partial(self._upload, path))
 
-    def _upload(self, path: Path, place: PurePosixPath) -> None:
+    def _upload(self, path: Path) -> None:
         if not path.exists():
             raise FileNotFoundError(f"nothing to upload at {path}")
-        with one_line_errors(self._store):
-            if path.is_dir():
-                target = None if place == PurePosixPath() else str(place)
-                self._client.log_artifacts(self.run_id, str(path), target)
-            else:
-                parent = None if place.parent == PurePosixPath() else str(place.parent)
-                self._client.log_artifact(self.run_id, str(path), parent)
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file():
+                place = file.resolve().relative_to(self.output.resolve())
+                self._hand_on(Upload(str(PurePosixPath(place))))
 
     def log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
-        """Show an image, (H, W) or (H, W, 3) RGB, in the image grid: a row a key, over steps."""
-        key = re.sub(r"[^a-zA-Z0-9_./ -]", "_", key)
-        self.defer(partial(self._log_image, array, key, step))
+        """Show an image, (H, W) or (H, W, 3) RGB, in the image grid: a row a key, over steps.
 
-    def _log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
-        with one_line_errors(self._store):
-            self._client.log_image(self.run_id, array, key=key, step=step)
+        It is kept in `images/` of the run's folder, under the name by which MLflow's page finds it
+        (`MlflowClient.log_image`, which would make another image of each new try).
+        """
+        name = re.sub(r"[^a-zA-Z0-9_./ -]", "_", key).replace("/", "~")
+        stem = f"images/{name}+step+{step}+timestamp+{now()}+{uuid.uuid4()}"
+        self.defer(partial(self._log_image, array, stem))
+
+    def _log_image(self, array: NDArray[np.uint8], stem: str) -> None:
+        from PIL import Image
+
+        image = Image.fromarray(array)
+        small = image.copy()
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        (self.output / "images").mkdir(parents=True, exist_ok=True)
+        for name, picture in ((f"{stem}.png", image), (f"{stem}+compressed.webp", small)):
+            picture.save(self.output / name)
+            self._hand_on(Upload(name))
+        self._hand_on(Tags({"mlflow.loggedImages": "True"}))
+
+    def log_network(self, name: str) -> None:
+        """Make the folder `name` of `output`, written by MLflow, a model of the run."""
+        self._give(Network(name))
 
     def log_dataset(
         self, table: pd.DataFrame, *, name: str, split: str, digest: str, source: str
@@ -152,37 +177,30 @@ class TrackedRun:
             source: Folder or address that the images came from.
         """
         # mlflow.data.from_pandas would guess the source's kind, warn of integers and read rows.
-        from mlflow.entities import Dataset
-
         columns = [
             {"name": str(label), "type": _COLUMN_TYPES.get(dtype.kind, "string"), "required": True}
             for label, dtype in table.dtypes.items()
         ]
-        dataset = Dataset(
+        used = DatasetUse(
             # MLflow keeps one input a name and digest: equal splits would hide each other.
             name=f"{name}_{split}",
             digest=digest[:_DIGEST_LENGTH],
-            source_type="local",
             source=json.dumps({"uri": source}),
             schema=json.dumps({"mlflow_colspec": columns}),
             profile=json.dumps({"num_rows": len(table), "num_elements": int(table.size)}),
+            context=_CONTEXTS.get(split, split),
         )
-        self.defer(partial(self._log_dataset, dataset, _CONTEXTS.get(split, split)))
+        self._give(used)
 
-    def _log_dataset(self, dataset: Dataset, context: str) -> None:
-        from mlflow.entities import DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
-
-        tag = InputTag("mlflow.data.context", context)
-        with one_line_errors(self._store):
-            try:
-                self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
-            except MlflowException as error:
-                # MLflow looks whether the dataset is known and then adds it; where another run
-                # was faster between the two, the second try finds it.
-                if "unique" not in str(error).lower():
-                    raise
-                self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+    def give_left(self) -> None:
+        """Give what an earlier process of this run could not send; how that ended is over."""
+        spool = Spool.read(self.output)
+        for parcel in spool.parcels if spool else ():
+            if not isinstance(parcel, End):
+                self._give(parcel)
+        if self._outbox is None:  # else it stays until `close`, in case this process dies too
+            self.wait()
+            Spool.remove(self.output)
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Store what is left and end the run as `FINISHED`, `FAILED` or `KILLED`.
@@ -204,12 +222,15 @@ class TrackedRun:
             except Exception as failure:
                 failures.append(failure)
 
-        for step in (self._background.close, self._metrics.write, self._metrics.send):
-            attempt(step)
+        attempt(self._background.close)
+        attempt(self._metrics.write)
+        attempt(partial(self._hand_on, Metrics()))
         status = "FAILED" if failures and error is None else status
         if cause := error or next(iter(failures), None):
-            attempt(partial(self._set_tags, {"cxrlab.error": _one_line(cause)}))
-        attempt(partial(self._terminate, status))
+            attempt(partial(self._hand_on, Tags.of({"cxrlab.error": _error_line(cause)})))
+        attempt(partial(self._hand_on, End(status, now())))
+        if self._outbox is not None:
+            attempt(self._leave_unsent)
         if failures and error is None:
             raise failures[0]
         if failures and failures[0] is not error:
@@ -218,95 +239,30 @@ class TrackedRun:
                 f"{failures[0]}"
             )
 
-    def _terminate(self, status: str) -> None:
-        with one_line_errors(self._store):
-            self._client.set_terminated(self.run_id, status)
-
-
-def create_run(
-    store: Store,
-    experiment: str,
-    name: str,
-    output: Path,
-    tags: Mapping[str, str],
-    params: Mapping[str, Any],
-    description: str | None,
-) -> TrackedRun:
-    """A new, running run; the arguments are those of `cxrlab.tracking.run.start_run`."""
-    number = experiment_id(store, experiment)
-    first = _with_columns(tags, description)
-    with one_line_errors(store):
-        run_id = store.client().create_run(number, tags=first, run_name=name).info.run_id
-    run = TrackedRun(store, run_id, output)
-    run.log_params(params)
-    return run
-
-
-def reopen_run(
-    store: Store,
-    run_id: str,
-    output: Path,
-    tags: Mapping[str, str],
-    params: Mapping[str, Any],
-    description: str | None,
-) -> TrackedRun:
-    """An earlier run, RUNNING again; the arguments are those of `start_run`."""
-    added = _new_params(store, run_id, params)
-    with one_line_errors(store):
-        store.client().update_run(run_id, status="RUNNING")
-    run = TrackedRun(store, run_id, output)
-    run.log_params(added)
-    run.catch_up()
-    run.set_tags(_with_columns(tags, description))
-    run.wait()
-    return run
-
-
-def _new_params(store: Store, run_id: str, params: Mapping[str, Any]) -> dict[str, str]:
-    """The params that a run to be reopened doesn't have yet."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        kept = store.client().get_run(run_id).data.params
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            with one_line_errors(store):
-                raise
-        raise UserError(
-            f"run {run_id} is not in the tracking store {store.shown}: give its own store with "
-            "tracking.uri, or another run"
-        ) from error
-    given = _as_params(params)
-    changed = [key for key, text in given.items() if kept.get(key, text) != text]
-    if changed:
+    def _leave_unsent(self) -> None:
+        """Wait for the server, and keep what it does not take for another day."""
+        assert self._outbox is not None
+        # Before the wait, which a second Ctrl-C or the end of a SLURM job may cut short.
+        Spool.of(self.run_id, self._store.shown, self._outbox.waiting()).write(self.output)
+        left = self._outbox.close()
+        if not left:
+            Spool.remove(self.output)
+            return
+        Spool.of(self.run_id, self._store.shown, left).write(self.output)
+        why = reason(self._outbox.error) if self._outbox.error else "it is too slow"
         warn(
-            f"params of run {run_id} changed since it began ({', '.join(sorted(changed))}): MLflow "
-            "keeps the first values; config/config.yaml in its artifacts has the new ones"
+            f"tracking server {self._store.shown} did not take all of run {self.run_id} ({why}); "
+            f"it is whole in {self.output}; send the rest, when the server is back, with: "
+            f"python -m cxrlab.sync run={self.output}"
         )
-    return {key: text for key, text in given.items() if key not in kept}
 
 
-def _as_params(params: Mapping[str, Any]) -> dict[str, str]:
-    return {allowed_name(key): cut(str(value), PARAM_LENGTH) for key, value in params.items()}
-
-
-def _with_columns(tags: Mapping[str, str], description: str | None) -> dict[str, str]:
-    """The tags, with those that fill the columns User, Source and Version of the MLflow UI."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in the password table
-        user = "unknown"
-    filled = {"mlflow.user": user, "mlflow.source.type": "LOCAL"}
-    own = {
-        "mlflow.source.name": tags.get("cxrlab.command"),
-        "mlflow.source.git.commit": tags.get("cxrlab.git_commit"),
-        "mlflow.note.content": description,
-    }
-    filled |= {key: text for key, text in own.items() if text}
-    return {allowed_name(key): cut(text, TAG_LENGTH) for key, text in {**filled, **tags}.items()}
-
-
-def _one_line(error: BaseException) -> str:
+def _error_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     kind = type(error).__name__
     return cut(f"{kind}: {text}" if text else kind, _ERROR_LENGTH)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

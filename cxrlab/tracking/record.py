@@ -51,6 +51,7 @@ from cxrlab.tracking.params import cut, flatten
 from cxrlab.tracking.provenance import environment_text, run_tags
 from cxrlab.tracking.run import Run, start_run
 from cxrlab.tracking.store import Store, open_store
+from cxrlab.tracking.views import NOTE_TAG
 from cxrlab.training.session import Session
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ _AUGMENTED_IMAGES = 4
 _NAME_LENGTH = 100  # the UI shows a name in one line
 
 
-def open_configured_store(config: TrackingConfig) -> Store | None:
-    """The store that the configuration names; None without MLflow.
+def open_configured_store(config: TrackingConfig, wait: float = 0) -> Store | None:
+    """The store that the configuration names, after `wait` seconds at most; None without MLflow.
 
     Raises:
         UserError: it can't be used.
     """
-    return open_store(config.uri, store_dir()) if config.enabled else None
+    return open_store(config.uri, store_dir(), wait) if config.enabled else None
 
 
 def with_hashed_patients(
@@ -112,6 +113,7 @@ def open_run(session: Session, store: Store | None, tags: Mapping[str, str]) -> 
             output=session.output,
             tags=tags,
             params=flatten(parameters),
+            grace=config.tracking.grace,
             run_id=session.run_id,
         ) as run:
             # At once, so that a process that dies leaves the way to its run.
@@ -133,19 +135,20 @@ def _trial_tags(session: Session) -> dict[str, str]:
 def run_name(session: Session) -> str:
     """The name that the user gave; else of a trial, what varies; else what the user changed.
 
-    The latter is the backbone, the overrides, and the time, which tells runs apart whatever the
-    seed.
+    The latter is the overrides, the backbone, and the time, which tells runs apart whatever the
+    seed. What differs between runs comes first: the UI shows the first words in its charts.
     """
     if session.sweep is not None:
         return session.sweep.trial_name(session.overrides, session.job or 0)
     if session.config.tracking.name:
         return session.config.tracking.name
     ignored = ("tracking", "resume", "hydra", "data.root", "data.cache", "model=")
-    parts = [session.config.model.backbone]
+    parts = []
     for override in session.overrides:
         key, _, value = override.lstrip("+~").partition("=")
         if not override.lstrip("+~").startswith(ignored):
             parts.append(f"{key.rpartition('.')[2]}={value}")
+    parts.append(session.config.model.backbone)
     if session.job is not None:
         parts.append(f"#{session.job}")
     return cut(" ".join(parts), _NAME_LENGTH) + datetime.now().strftime(" %m-%d %H:%M:%S")
@@ -234,19 +237,22 @@ def upload_outputs(run: Run) -> None:
 
 
 def report(run: Run, tags: Mapping[str, str]) -> None:
-    """Write and store the run's page, from what lies in its folder."""
+    """Write and store the run's page, from what lies in its folder, and its gist as the note."""
+    from cxrlab.report.finished import read_run
+    from cxrlab.report.note import run_note
     from cxrlab.report.report import write_report
 
     run.flush()  # the page reads metrics.csv
-    write_report(run.output, run_id=run.run_id if run.uri else None, tags=tags)
+    run_id = run.run_id if run.uri else None
+    write_report(run.output, run_id=run_id, tags=tags)
     run.upload(REPORT_FILE)
+    run.set_tags({NOTE_TAG: run_note(read_run(run.output, run_id, tags), run.page)})
 
 
-def log_model(run: Run, config: TrackingConfig, classifier: Classifier) -> None:
-    """Log the network itself, as a graph that loads without this package."""
+def log_model(run: Run, config: TrackingConfig) -> None:
+    """Log what predicts, as a model that serves without the run and this package."""
     if not (config.enabled and config.log_model):
         return
     from cxrlab.tracking.model import log_network
 
-    run.wait()  # MLflow's fluent functions, which it needs, are not for two threads
-    log_network(run, classifier)
+    log_network(run)

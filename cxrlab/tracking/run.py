@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cxrlab.errors import PrunedError
 from cxrlab.layout import METRICS_FILE
 from cxrlab.tracking.metrics import MetricBuffer
-from cxrlab.tracking.mlflow_run import create_run, reopen_run
+from cxrlab.tracking.opening import create_run, reopen_run
 from cxrlab.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Run(Protocol):
     """What code that measures something needs of a run.
 
-    No method waits for a server or a database but `wait` and `close`. Where what an earlier call
+    No method waits for a server or a database but `close`. Where what an earlier call
     began has failed, any later call may raise its error.
     """
 
@@ -33,6 +33,10 @@ class Run(Protocol):
     @property
     def uri(self) -> str:
         """Tracking URI; empty without MLflow."""
+
+    @property
+    def page(self) -> str:
+        """Where the MLflow UI shows the run, without the server; empty without MLflow."""
 
     @property
     def output(self) -> Path:
@@ -50,9 +54,6 @@ class Run(Protocol):
         It must not compute with torch: see `cxrlab.tracking.background`.
         """
 
-    def wait(self) -> None:
-        """Return when everything that was given so far is stored."""
-
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or change them."""
 
@@ -61,6 +62,9 @@ class Run(Protocol):
 
     def log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
         """Show an image, (H, W) or (H, W, 3) RGB, in the image grid: a row a key, over steps."""
+
+    def log_network(self, name: str) -> None:
+        """Make the folder `name` of `output`, written by MLflow, a model of the run."""
 
     def log_dataset(
         self, table: pd.DataFrame, *, name: str, split: str, digest: str, source: str
@@ -74,7 +78,7 @@ class Run(Protocol):
 class NullRun:
     """A run without MLflow: its folder and `metrics.csv` are all there is."""
 
-    uri = ""
+    uri = page = ""
 
     def __init__(self, output: Path) -> None:
         """Write to the folder `output`."""
@@ -98,9 +102,6 @@ class NullRun:
         """Do it at once: there is no thread."""
         work()
 
-    def wait(self) -> None:
-        """Nothing to do: all is stored."""
-
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Nothing to do: tags are MLflow's."""
 
@@ -109,6 +110,9 @@ class NullRun:
 
     def log_image(self, array: NDArray[np.uint8], key: str, step: int) -> None:
         """Nothing to do: the image grid is MLflow's."""
+
+    def log_network(self, name: str) -> None:
+        """Nothing to do: models are MLflow's."""
 
     def log_dataset(
         self, table: pd.DataFrame, *, name: str, split: str, digest: str, source: str
@@ -129,6 +133,7 @@ def start_run(
     output: Path,
     tags: Mapping[str, str],
     params: Mapping[str, Any],
+    grace: float,
     description: str | None = None,
     run_id: str | None = None,
 ) -> Iterator[Run]:
@@ -144,6 +149,7 @@ def start_run(
         output: The run's folder; `metrics.csv` is written there.
         tags: Tags of the run.
         params: Flat mapping (see `flatten`).
+        grace: Seconds that the begin and the end of the run wait for a server without an answer.
         description: Markdown at the head of the run's page.
         run_id: A run to reopen in place of a new one. Its params stay as they were, since MLflow
             changes none; new ones are added.
@@ -155,9 +161,9 @@ def start_run(
     if store is None:
         run = NullRun(output)
     elif run_id is None:
-        run = create_run(store, experiment, name, output, tags, params, description)
+        run = create_run(store, experiment, name, output, tags, params, description, grace)
     else:
-        run = reopen_run(store, run_id, output, tags, params, description)
+        run = reopen_run(store, run_id, output, tags, params, description, grace)
     try:
         yield run
     except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cxrlab.errors import UserError
 from cxrlab.tracking.database import prepare_database
+from cxrlab.tracking.views import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -24,7 +26,9 @@ _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
 _REMEDY = "use tracking.uri=sqlite:////FOLDER/mlflow.db or the URL of an MLflow server"
 _CONNECT_SECONDS = 3.0
+_PAUSE_SECONDS = 0.5
 _MESSAGE_LENGTH = 300
+_PASSING = (408, 425, 429)  # of the answers 4xx, those that ask for another try
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Store:
         return None if self.artifact_root is None else Path(self.artifact_root).parent
 
     @property
+    def remote(self) -> bool:
+        """Whether the store may be slow or gone while this machine is well."""
+        return not self.uri.startswith(_SQLITE)
+
+    @property
     def shown(self) -> str:
         """The URI without user name and password, for messages."""
         return _without_credentials(self.uri)
@@ -60,13 +69,14 @@ class Store:
         return MlflowClient(tracking_uri=self.uri)
 
 
-def open_store(uri: str | None, folder: Path) -> Store:
+def open_store(uri: str | None, folder: Path, wait: float = 0) -> Store:
     """Find the store, create or upgrade an embedded one, and check that a server answers.
 
     Args:
         uri: `sqlite:///...`, `http(s)://...`, or a database URI that MLflow knows; None for the
             variable MLFLOW_TRACKING_URI, or where that is not set `<folder>/mlflow.db`.
         folder: The folder `mlruns/`.
+        wait: Seconds that a server which does not answer is waited for.
 
     Raises:
         UserError: The store can't be used; the message says why and what to do.
@@ -79,7 +89,7 @@ def open_store(uri: str | None, folder: Path) -> Store:
     if scheme == "sqlite":
         return _open_sqlite(uri, origin)
     if scheme in ("http", "https"):
-        _check_server(uri, origin)
+        _await_server(uri, origin, wait)
         return Store(uri, artifact_root=None, local=False)
     if scheme.partition("+")[0] in _DATABASES:
         return Store(uri, artifact_root=str(folder.resolve() / "artifacts"), local=False)
@@ -97,6 +107,19 @@ def _open_sqlite(uri: str, origin: str) -> Store:
     artifact_root = path.parent / "artifacts"
     prepare_database(path, artifact_root)
     return Store(f"{_SQLITE}{path}", artifact_root=str(artifact_root), local=True)
+
+
+def _await_server(uri: str, origin: str, wait: float) -> None:
+    end = time.monotonic() + wait
+    while True:
+        try:
+            _check_server(uri, origin)
+        except UserError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _check_server(uri: str, origin: str) -> None:
@@ -133,7 +156,7 @@ def experiment_id(store: Store, name: str) -> str:
         if experiment is None:
             try:
                 location = _artifact_location(store, name)
-                return str(client.create_experiment(name, location))
+                return str(client.create_experiment(name, location, experiment_tags()))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -154,22 +177,49 @@ def _artifact_location(store: Store, name: str) -> str | None:
     return str(Path(store.artifact_root) / folder)
 
 
+class StoreError(UserError):
+    """The store failed; what it raised is the cause."""
+
+
 @contextmanager
 def one_line_errors(store: Store) -> Iterator[None]:
     """Turn what MLflow or the disk raises into one line that names the store.
 
     Raises:
-        UserError: In place of an MlflowException or an OSError.
+        StoreError: In place of an MlflowException or an OSError.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if len(text) > _MESSAGE_LENGTH:
-            text = f"{text[:_MESSAGE_LENGTH]}…"
-        raise UserError(
-            f"tracking store {store.shown}: {text}: check that it is reachable and its disk has "
-            "room, or run with tracking=none"
+        told = reason(error) if store.remote else _one_line(error)
+        raise StoreError(
+            f"tracking store {store.shown}: {told}: check that it is reachable and its "
+            "disk has room, or run with tracking=none"
         ) from error
+
+
+def refused(error: BaseException) -> bool:
+    """Whether a server understood what it was asked and won't do it, now or later."""
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    ask = getattr(cause, "get_http_status_code", None)  # an MlflowException
+    code = ask() if ask else getattr(getattr(cause, "response", None), "status_code", None)
+    return code is not None and 400 <= code < 500 and code not in _PASSING
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause in one line: `Connection refused` in place of all that wraps it."""
+    while cause := error.__cause__ or error.__context__ or _argument(error):
+        error = cause
+    return getattr(error, "strerror", None) or _one_line(error)
+
+
+def _argument(error: BaseException) -> BaseException | None:
+    """The cause that urllib3 hands on as an argument."""
+    return next((part for part in error.args if isinstance(part, BaseException)), None)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}…"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import sys
 
 from cxrlab.errors import UserError
+from cxrlab.ports import check_port, http_address
 from cxrlab.tracking.store import Store, one_line_errors
-
-_PORTS_TRIED = 20
-_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+from cxrlab.tracking.views import NOTE_TAG, RUNS_VIEW, VIEW_QUERY, experiment_tags, view_tags
 
 
 def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -22,7 +19,7 @@ def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str,
     """
     if store.artifact_root is None:
         raise UserError(f"tracking.uri={store.shown} is a server: open that address in a browser")
-    _check_port(host, port)
+    check_port(host, port)
     command = [
         sys.executable, "-m", "mlflow", "ui",
         "--backend-store-uri", store.uri,
@@ -42,45 +39,29 @@ def ui_address(store: Store, host: str, port: int, experiment: str) -> str:
     """The address to open: the runs of an experiment, or the list where it has none yet.
 
     Without the query MLflow 3 opens its pages for language models, where no run is listed, until
-    the user has once chosen "Model training" at the top left.
+    the user has once chosen "Model training" at the top left. The query also opens the view of
+    runs, without which the table has no metric.
     """
     with one_line_errors(store):
         found = store.client().get_experiment_by_name(experiment)
-    page = f"experiments/{found.experiment_id}/runs" if found else "experiments"
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}/#/{page}?workflowType=machine_learning"
+    page, query = "experiments", "workflowType=machine_learning"
+    if found:
+        page, query = f"{page}/{found.experiment_id}/runs", f"{query}&{VIEW_QUERY}={RUNS_VIEW}"
+    return f"{http_address(host, port)}/#/{page}?{query}"
 
 
-def _check_port(host: str, port: int) -> None:
-    try:
-        if _free(host, port):
-            return
-        later = range(port + 1, min(port + 1 + _PORTS_TRIED, 65536))
-        other = next((candidate for candidate in later if _free(host, candidate)), None)
-    except OSError as error:
-        raise UserError(
-            f"host={host}: {error.strerror or error}: use host=127.0.0.1 for this machine alone or "
-            "host=0.0.0.0 for others too"
-        ) from error
-    suggestion = f"port={other} is free" if other else "choose another with port=N"
-    raise UserError(f"port={port} on {host} is taken or reserved: {suggestion}")
-
-
-def _free(host: str, port: int) -> bool:
-    """Whether one can listen there now.
+def refresh_views(store: Store, experiment: str) -> None:
+    """Bring an experiment's views up to date, and describe it where nobody has.
 
     Raises:
-        OSError: The host is unknown or not an address of this machine.
+        UserError: the store can't be written to.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        # As the server does: a port whose last connections are closing counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return False
-            raise
-    return True
+    client = store.client()
+    with one_line_errors(store):
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return
+        wanted = view_tags() if NOTE_TAG in found.tags else experiment_tags()
+        for key, value in wanted.items():
+            if found.tags.get(key) != value:
+                client.set_experiment_tag(found.experiment_id, key, value)

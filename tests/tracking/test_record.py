@@ -18,7 +18,6 @@ from cxrlab.tracking.run import NullRun
 from cxrlab.training.session import Session
 
 FIRST = (
-    "config/config.yaml", "config/overrides.yaml", "config/environment.txt", "config/run_id.txt",
     "config/version.txt",
     "data/manifest.csv", "data/bad_images.yaml", "data/audit.json", "figures/augmentation.png",
 )  # fmt: skip

@@ -1,16 +1,27 @@
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.browser import free_port
-from helpers.tracking import STEPS, log_one_run
 
 from cxrlab.errors import UserError
-from cxrlab.tracking.store import Store, experiment_id, one_line_errors, open_store
+from cxrlab.tracking.run import start_run
+from cxrlab.tracking.store import (
+    Store,
+    StoreError,
+    experiment_id,
+    one_line_errors,
+    open_store,
+    reason,
+    refused,
+)
 
 
 def test_the_package_does_not_import_mlflow() -> None:
@@ -80,6 +91,66 @@ def test_a_wrong_uri_is_one_line_with_a_remedy(uri: str, said: str, tmp_path: Pa
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_a_server_that_returns_in_time_is_waited_for(tmp_path: Path) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output readable."""
+
+    def serve_one() -> None:
+        time.sleep(0.7)
+        with HTTPServer(("127.0.0.1", port), Answer) as server:
+            server.handle_request()
+
+    with pytest.raises(UserError, match="does not answer"):
+        open_store(uri, tmp_path, wait=0.1)
+    thread = threading.Thread(target=serve_one)
+    thread.start()
+    assert open_store(uri, tmp_path, wait=20).remote
+    thread.join()
+
+
+def test_a_server_that_goes_before_the_run_is_there_is_one_line_after_the_grace(
+    tmp_path: Path,
+) -> None:
+    store = Store(f"http://127.0.0.1:{free_port()}", artifact_root=None, local=False)
+    store.client()  # imports mlflow, which is no part of the wait
+    begun = time.monotonic()
+    run = start_run(store, experiment="a", name="b", output=tmp_path, tags={}, params={}, grace=0.6)
+    with pytest.raises(UserError, match="Connection refused") as caught:
+        run.__enter__()
+    assert "\n" not in str(caught.value)
+    assert 0.6 <= time.monotonic() - begun < 10
+
+
+def test_the_reason_is_the_innermost_cause() -> None:
+    inner = ConnectionResetError(104, "Connection reset by peer")
+    outer = OSError(RuntimeError("Connection aborted.", inner))
+    outer.__context__ = OSError("another")
+    assert reason(OSError("aborted", inner)) == "Connection reset by peer"
+    assert reason(outer) == "another"
+    assert reason(ValueError("a\nb")) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("code", "final"), [(400, True), (404, True), (413, True), (429, False), (500, False)]
+)
+def test_what_a_server_refuses_is_told_from_what_it_fails_at(code: int, final: bool) -> None:
+    error = OSError("an answer")
+    error.response = SimpleNamespace(status_code=code)  # type: ignore[attr-defined]
+    assert refused(error) is final
+    wrapped = StoreError("one line")
+    wrapped.__cause__ = error
+    assert refused(wrapped) is final
+    assert not refused(OSError("no answer"))
+
+
 def test_experiments_are_made_once_and_found_again(store: Store) -> None:
     first = experiment_id(store, "a/b c")
     assert experiment_id(store, "a/b c") == first
@@ -111,31 +182,3 @@ def test_failures_of_mlflow_become_one_line(store: Store) -> None:
     with pytest.raises(UserError, match=r"mlflow\.db") as caught, one_line_errors(store):
         store.client().get_run("0" * 32)
     assert "\n" not in str(caught.value)
-
-
-def test_processes_that_start_at_once_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
-    count, folder = 4, tmp_path / "mlruns"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "helpers.tracking"])
-    together = context.Barrier(count)
-    workers = [
-        context.Process(target=log_one_run, args=(folder, index, together))
-        for index in range(count)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * count
-
-    client = open_store(None, folder).client()
-    experiment = client.get_experiment_by_name("race")
-    assert experiment
-    runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.data.params["i"] for run in runs) == ["0", "1", "2", "3"]
-    for run in runs:
-        index = int(run.data.params["i"])
-        history = client.get_metric_history(run.info.run_id, "train/loss")
-        assert run.info.status == "FINISHED"
-        assert [(m.step, m.value) for m in history] == [(s, s * index) for s in range(STEPS)]
-    assert not list(folder.glob("*.new*"))

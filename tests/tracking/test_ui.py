@@ -64,4 +64,5 @@ def test_the_address_leads_to_the_experiments_runs(store: Store) -> None:
     number = experiment_id(store, "mine")
     assert ui_address(store, "::1", 5001, "mine") == (
         f"http://[::1]:5001/#/experiments/{number}/runs?workflowType=machine_learning"
+        "&viewStateShareKey=cxrlab-runs"
     )
