@@ -1,0 +1,1 @@
+"""What runs and caches take on the disk, and how some of it is given back."""
