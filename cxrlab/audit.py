@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cxrlab.config.app import command
 
 if TYPE_CHECKING:
-    from cxrlab.config.schema import AuditConfig
+    from cxrlab.config.commands import AuditConfig
 
 
 @command("audit", schema="AuditConfig")

@@ -10,7 +10,7 @@ from cxrlab.config.app import command
 
 if TYPE_CHECKING:
     from cxrlab.comparison.compare import Comparison
-    from cxrlab.config.schema import CompareConfig
+    from cxrlab.config.commands import CompareConfig
 
 FIGURE = "comparison.png"
 

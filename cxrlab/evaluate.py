@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlab.config.app import command
-from cxrlab.errors import UserError
+from cxrlab.config.no_effect import refuse_without_effect
 from cxrlab.layout import BEST
 
 if TYPE_CHECKING:
-    from cxrlab.config.schema import EvaluateConfig
+    from cxrlab.config.commands import EvaluateConfig
     from cxrlab.evaluation.evaluation import Evaluation
 
-# Of the group `data`, which is made for training.
-_WITHOUT_EFFECT = tuple(
-    f"data.{key}"
-    for key in ("image_size", "preprocess", "batch_size", "split=", "split_file", "site",
-                "val_fraction", "test_fraction", "fold", "on_bad_image")
-)  # fmt: skip
 _log = logging.getLogger("cxrlab")
 
 
@@ -31,21 +24,11 @@ def main(config: EvaluateConfig) -> None:
 
     from cxrlab.serving.runs import find_folder
 
-    _refuse_without_effect(HydraConfig.get().overrides.task)
+    refuse_without_effect(HydraConfig.get().overrides.task)
     folder = find_folder(config.run, config.tracking)
     output = Path(HydraConfig.get().runtime.output_dir)
     evaluate(config, folder, output)
     print(output)
-
-
-def _refuse_without_effect(overrides: Sequence[str]) -> None:
-    """Say no to what the run decides, or what decides nothing here."""
-    for override in overrides:
-        if override.lstrip("+~").startswith(_WITHOUT_EFFECT):
-            raise UserError(
-                f"{override}: has no effect, for size, preprocessing and batches are the run's and "
-                "nothing is split; drop it (split=test takes a dataset's own test images)"
-            )
 
 
 def evaluate(config: EvaluateConfig, folder: Path, output: Path) -> Evaluation:

@@ -11,7 +11,7 @@ from cxrlab.config.app import command
 from cxrlab.errors import UserError
 
 if TYPE_CHECKING:
-    from cxrlab.config.schema import PredictConfig
+    from cxrlab.config.commands import PredictConfig
 
 _log = logging.getLogger("cxrlab")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrlab.config.app import command
@@ -10,8 +11,10 @@ from cxrlab.config.app import command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pytorch_lightning as pl
     import torch
+    from numpy.typing import NDArray
 
     from cxrlab.config.schema import Config
     from cxrlab.data.datamodule import ImageDataModule
@@ -72,13 +75,16 @@ def train(session: Session, data: PreparedData, callbacks: Sequence[pl.Callback]
     from cxrlab.training.hardware import choose_hardware
     from cxrlab.training.ranks import check_shares, ranks_of
     from cxrlab.training.resume import check_same_data, in_use
+    from cxrlab.training.tuning import tune
 
     config = session.config
     ranks = ranks_of(config.trainer)
     check_shares(config, data.manifest, ranks)
     check_same_data(data, session.output, go_on=config.resume_changed)
     check_method(config.evaluation.calibration, data.manifest.task)
-    store = record.open_configured_store(config.tracking)
+    # The server was there when a sweep began, so its trials wait for it to return.
+    wait = config.tracking.grace if session.sweep is not None else 0
+    store = record.open_configured_store(config.tracking, wait)
     data = record.with_hashed_patients(data, config.tracking, store)
     audit = audit_cached(data, cache_dir(config.data.cache))
     heed(audit, config.audit)
@@ -86,19 +92,22 @@ def train(session: Session, data: PreparedData, callbacks: Sequence[pl.Callback]
     keep_freed_memory()
     _log.info("%s\n%s", data.manifest.name, data.manifest.counts().to_string(index=False))
     _log.info(hardware.description)
+    tuned = tune(config, data, hardware, session.output)
+    config, session = tuned.config, replace(session, config=tuned.config)
     seed_everything(config.seed, verbose=False)
     classifier, weights = build_classifier(config, data)
-    tags = record.origin(session, data, hardware.description, weights)
+    tags = {**record.origin(session, data, hardware.description, weights), **tuned.tags}
     with in_use(session.output), record.open_run(session, store, tags) as run:
         batches = build_datamodule(config, data, classifier, hardware.device, ranks)
         record.write_inputs(run, session, batches, audit)
+        tuned.log(run)
         panel = explanation_panel(config.explanation, batches, run)
         collect_as_usual()
         watching = [*panel, *pruning_callbacks(session), *callbacks]
         fit(config, classifier, batches, run, hardware, watching, ranks)
         evaluation = _conclude(session, classifier, batches, run, hardware.device)
         record.report(run, tags)
-        record.log_model(run, config.tracking, classifier)
+        record.log_model(run, config.tracking)
     print_results(evaluation.metrics, data.manifest.task, thresholds=evaluation.point.thresholds)
     return run.run_id
 
@@ -111,6 +120,7 @@ def _conclude(
     device: torch.device,
 ) -> Evaluation:
     """Choose the operating point on validation, measure, explain, and keep all of it."""
+    from cxrlab.augmentation.shifts import SHIFTS
     from cxrlab.evaluation import stage
     from cxrlab.explanation.stage import explain_gallery
     from cxrlab.tracking import record
@@ -122,7 +132,13 @@ def _conclude(
         name: predict_logits(classifier, batches.whole(name), device, f"predicting {name}")
         for name in names
     }
-    found = stage.evaluate(batches.data.manifest, logits, config.threshold, config.evaluation)
+    val = batches.whole("val")
+    shifted: dict[str, NDArray[np.float64]] = {
+        name: predict_logits(classifier, val, device, f"predicting val, {name}", SHIFTS[name])
+        for name in config.evaluation.shifts
+    }
+    manifest = batches.data.manifest
+    found = stage.evaluate(manifest, logits, config.threshold, config.evaluation, shifted)
     stage.write(found, run.output, config.evaluation.bootstrap)
     record.write_results(run, found, classifier)
     explain_gallery(config.explanation, classifier, found, batches, run)

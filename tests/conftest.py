@@ -16,8 +16,18 @@ from hypothesis import settings
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+from cxrlab.config.commands import (
+    AuditConfig,
+    CompareConfig,
+    DemoConfig,
+    DiskConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    ExportConfig,
+    PredictConfig,
+)
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import AuditConfig, CompareConfig, Config, EvaluateConfig, PredictConfig
+from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
@@ -26,7 +36,11 @@ SCHEMAS = {
     "audit": AuditConfig,
     "predict": PredictConfig,
     "evaluate": EvaluateConfig,
+    "explain": ExplainConfig,
     "compare": CompareConfig,
+    "export": ExportConfig,
+    "demo": DemoConfig,
+    "disk": DiskConfig,
 }
 
 # A busy machine must not fail a test that is right.
@@ -54,7 +68,7 @@ def compose_config(*overrides: str, command: str = "train") -> Any:
     return validate(raw, SCHEMAS[command])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def compose() -> Compose:
     return compose_config
 

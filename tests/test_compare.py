@@ -14,8 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from cxrlab.compare import compare, find_runs
+from cxrlab.config.commands import CompareConfig
 from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import CompareConfig
 from cxrlab.config.validate import validate
 from cxrlab.errors import UserError
 from cxrlab.task import Task
@@ -27,9 +27,11 @@ FILES = ("comparison.csv", "comparison.json", "comparison.png")
 _LIGHT = """
 import sys
 import cxrlab.compare
-from cxrlab.config.schema import CompareConfig, TrackingConfig
+from cxrlab.config.commands import CompareConfig
+from cxrlab.config.schema import TrackingConfig
 tracking = TrackingConfig(
-    enabled=False, uri=None, experiment="x", name=None, patient_ids="plain", log_model=False
+    enabled=False, uri=None, experiment="x", name=None, patient_ids="plain", log_model=False,
+    grace=0,
 )
 config = CompareConfig(runs=sys.argv[1:], split="test", bootstrap=0, tracking=tracking)
 assert len(cxrlab.compare.find_runs(config)) == 2

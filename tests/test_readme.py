@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cxrlab.config import schema
+from cxrlab.config import commands, schema
 from cxrlab.config.paths import conf_dir
 
 ROOT = conf_dir().parent
 TEXT = (ROOT / "README.md").read_text()
 DOCS = "\n".join(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))
 COMMANDS = re.findall(
-    r"^python -m cxrlab\.(train|audit|predict|evaluate|compare)(.*)$",
+    r"^python -m cxrlab\.(train|audit|predict|evaluate|explain|compare|export|demo)(.*)$",
     TEXT + DOCS,
     flags=re.MULTILINE,
 )
@@ -25,10 +25,13 @@ COMMANDS = re.findall(
 def test_every_command_is_a_valid_configuration(command: str, line: str, compose) -> None:
     schemas = {
         "train": schema.Config,
-        "audit": schema.AuditConfig,
-        "predict": schema.PredictConfig,
-        "evaluate": schema.EvaluateConfig,
-        "compare": schema.CompareConfig,
+        "audit": commands.AuditConfig,
+        "predict": commands.PredictConfig,
+        "evaluate": commands.EvaluateConfig,
+        "explain": commands.ExplainConfig,
+        "compare": commands.CompareConfig,
+        "export": commands.ExportConfig,
+        "demo": commands.DemoConfig,
     }
     # Of a sweep the first trial stands for all.
     overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", o) for o in shlex.split(line) if "=" in o]

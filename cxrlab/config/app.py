@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -20,6 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from cxrlab.config.paths import conf_dir, run_folder
 from cxrlab.errors import TrialsFailedError, UserError
 from cxrlab.garbage import collect_seldom
+
+if TYPE_CHECKING:
+    from cxrlab.config.section import Section
 
 # Hydra copies its store of configurations, a singleton, for every group that `--help` lists: half
 # the time of that command.
@@ -41,8 +45,8 @@ def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[
 
     Args:
         name: the primary configuration file in `conf/`, without `.yaml`.
-        schema: the name of its root model in `cxrlab.config.schema`, loaded only when the
-            command really runs, so that `--help` does not wait for it.
+        schema: the name of its root model in `cxrlab.config.schema` or `commands`, loaded only
+            when the command really runs, so that `--help` does not wait for it.
 
     Returns:
         A decorator. The command exits with 0 (done), 2 (the user's input is wrong: one line on
@@ -53,11 +57,10 @@ def command(name: str, schema: str) -> Callable[[Callable[..., None]], Callable[
         refused: list[Exception] = []
 
         def task(raw: DictConfig) -> None:
-            from cxrlab.config import schema as schemas
             from cxrlab.config.validate import validate
 
             try:
-                function(validate(raw, getattr(schemas, schema)))
+                function(validate(raw, _root(schema)))
             except (UserError, OmegaConfBaseException) as error:
                 # Hydra writes a line of its own before it lets an error through. A sweep must
                 # see the error all the same, since its jobs may run in other processes.
@@ -107,11 +110,17 @@ def _run(
     return OK
 
 
+def _root(name: str) -> type[Section]:
+    from cxrlab.config import commands, schema
+
+    root: type[Section] = getattr(commands if hasattr(commands, name) else schema, name)
+    return root
+
+
 def _explain(error: Exception, schema: str) -> str:
     """One line for an error of ours, of Hydra's or of OmegaConf's."""
     if isinstance(error, UserError):
         return str(error)
-    from cxrlab.config import schema as schemas
     from cxrlab.config.validate import explain_unknown, nearest
 
     text = str(error)
@@ -130,5 +139,5 @@ def _explain(error: Exception, schema: str) -> str:
     if found := re.search(
         r"Could not (?:override|append to|delete from config\.?) '?([\w.@/]+)'?", text
     ):
-        return explain_unknown(found.group(1).rstrip("."), getattr(schemas, schema))
+        return explain_unknown(found.group(1).rstrip("."), _root(schema))
     return " ".join(text.split())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from cxrlab.config.datasets import DataConfig
 from cxrlab.config.rule import parse_rule
@@ -21,6 +21,10 @@ def _enough_samples(value: int) -> int:
 
 
 Samples = Annotated[int, Field(ge=0, le=100_000), AfterValidator(_enough_samples)]
+Shift = Literal[
+    "lighter", "darker", "flatter", "harder", "closer", "farther", "blurred", "coarse", "framed",
+    "compressed",
+]  # fmt: skip
 
 
 class AugmentationConfig(Section):
@@ -72,6 +76,10 @@ class ModelConfig(Section):
     )
     freeze_stages: int = Field(ge=0, description="stages that stay fixed, counted from the stem")
     standardise: bool = Field(description="bring each image to one mean and spread first")
+    test_windows: tuple[Annotated[float, Field(ge=0.5, le=1)], ...] = Field(
+        min_length=1, description="central windows looked at when not training; 1: the whole image"
+    )
+    test_mirror: bool = Field(description="look at each window's mirror image too")
 
 
 class LossConfig(Section):
@@ -121,6 +129,9 @@ class TrainerConfig(Section):
         description="training sizes: up to this share of all steps, this side in pixels"
     )
     max_epochs: Positive = Field(description="passes over the training images")
+    monitor: Literal["val/auroc", "val/loss", "val_shifted/auroc", "val_shifted/loss"] = Field(
+        description="metric of the epoch whose weights are kept, and of early stopping"
+    )
     gradient_clip: float | None = Field(gt=0, description="greatest norm of the gradient")
     accumulate: Positive = Field(description="batches a step of the optimizer")
     ema_decay: float | None = Field(gt=0, lt=1, description="decay of the weights' average")
@@ -141,6 +152,32 @@ class TrainerConfig(Section):
         return value
 
 
+class TuneConfig(Section):
+    """What is found by trying, before training."""
+
+    what: tuple[Literal["batch_size", "lr"], ...] = Field(
+        description="find data.batch_size, optimizer.lr, or both, in this order; []: neither"
+    )
+    min_lr: float = Field(gt=0, le=10, description="range test: first learning rate of the head")
+    max_lr: float = Field(gt=0, le=10, description="range test: last learning rate")
+    steps: int = Field(ge=30, le=10_000, description="range test: steps from first to last rate")
+    max_batch_size: Positive = Field(description="largest batch that is tried, images")
+
+    @field_validator("what")
+    @classmethod
+    def _in_order(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(value)))  # the rate that suits a batch, so the batch comes first
+
+    @field_validator("max_lr")
+    @classmethod
+    def _above(cls, value: float, info: ValidationInfo) -> float:
+        if value < 100 * info.data.get("min_lr", 0):
+            raise ValueError(
+                f"{value:g}: a range test needs two decades; 100 * tune.min_lr or more"
+            )
+        return value
+
+
 class EvaluationConfig(Section):
     """What is computed of the predictions."""
 
@@ -150,16 +187,44 @@ class EvaluationConfig(Section):
         description="how validation turns scores into probabilities"
     )
     bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
+    shifts: tuple[Shift, ...] = Field(
+        description="changes of the validation images that help to choose the operating point"
+    )
 
 
-class ExplanationConfig(Section):
-    """Attribution maps: a panel in training and galleries at the end."""
+MethodName = Literal[
+    "integrated_gradients",
+    "integrated_gradients_blur",
+    "integrated_gradients_mean",
+    "integrated_gradients_average",
+    "smoothgrad_ig",
+    "input_x_gradient",
+    "gradcam",
+    "gradcam++",
+    "occlusion",
+    "rise",
+]
 
-    method: Literal["integrated_gradients", "none"] = Field(description="how to attribute")
+
+class AttributionConfig(Section):
+    """What the methods of attribution can be asked for."""
+
     steps: int = Field(ge=2, le=4096, description="intervals of the path at first")
     max_steps: int = Field(ge=2, le=4096, description="most intervals of an image")
     tolerance: float = Field(gt=0, le=1, description="completeness error that ends refinement")
     batch_size: Positive = Field(description="points a forward and backward pass")
+    noise: float = Field(gt=0, le=1, description="smoothgrad_ig: SD, share of the image's range")
+    noisy_copies: Positive = Field(description="smoothgrad_ig: copies of an image")
+    window: OpenFraction = Field(description="occlusion: side of the square, share of the image's")
+    stride: OpenFraction = Field(description="occlusion: step of the square, share of the side")
+    masks: Positive = Field(description="rise: random masks")
+    grid: int = Field(ge=2, le=64, description="rise: cells of a mask along a side")
+
+
+class ExplanationConfig(AttributionConfig):
+    """Attribution maps: a panel in training and galleries at the end."""
+
+    method: MethodName | Literal["none"] = Field(description="how to attribute")
     panel_images: int = Field(ge=0, description="fixed validation images drawn in training")
     every_n_epochs: Positive = Field(description="epochs between two panels")
     gallery_images: int = Field(ge=0, description="cases of each kind in the gallery")
@@ -174,6 +239,7 @@ class TrackingConfig(Section):
     name: str | None = Field(description="run name; null: made of model, overrides and time")
     patient_ids: Literal["hashed", "plain"] = Field(description="how patients stand in tables")
     log_model: bool = Field(description="log the model itself, beside the checkpoints")
+    grace: NonNegative = Field(description="seconds that a run's end waits for a silent server")
 
 
 class SweepConfig(Section):
@@ -214,6 +280,7 @@ class Config(Section):
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     trainer: TrainerConfig
+    tune: TuneConfig
     evaluation: EvaluationConfig
     explanation: ExplanationConfig
     tracking: TrackingConfig
@@ -228,75 +295,3 @@ class Config(Section):
     def plain(self) -> dict[str, Any]:
         """The configuration as dicts, lists, strings and numbers (for YAML and checkpoints)."""
         return self.model_dump(mode="json")
-
-
-class AuditConfig(Section):
-    """What is wrong with a dataset and its split."""
-
-    output: str | None = Field(description="JSON file, its page beside it; null: run folder")
-    data: DataConfig
-    tracking: TrackingConfig
-
-
-class UiConfig(Section):
-    """The MLflow UI on the store that training writes to."""
-
-    host: str = Field(min_length=1, description="address to listen on")
-    port: int = Field(ge=1, le=65535, description="port to listen on")
-    tracking: TrackingConfig
-
-
-class PredictConfig(Section):
-    """From image files to a table of probabilities and decisions."""
-
-    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
-    input: str = Field(description="image file, folder or glob")
-    output: str | None = Field(description="CSV file; null: predictions.csv in the run folder")
-    tracking: TrackingConfig
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _named(cls, value: str | None) -> str:
-        if not value:
-            raise ValueError("names no images; give input=PATH of a file, a folder or a glob")
-        return value
-
-
-class EvaluateConfig(Section):
-    """The numbers of a finished run, or of another dataset."""
-
-    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
-    data: DataConfig | None = Field(description="dataset to score; null: the run's predictions")
-    split: Literal["train", "val", "test"] | None = Field(
-        description="images of this split of the dataset; null: all"
-    )
-    seen: Literal["drop", "keep"] = Field(description="images that the run knows already")
-    labels: dict[str, str | tuple[str, ...]] | None = Field(
-        description="for each class of the model, what stands for it; null: the same name"
-    )
-    batch_size: Positive = Field(description="images a forward pass")
-    bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
-    tracking: TrackingConfig
-
-
-class CompareConfig(Section):
-    """Finished runs on the same images."""
-
-    runs: tuple[str, ...] = Field(description="run ids, prefixes, latest or folders; at least two")
-    split: Literal["val", "test"] = Field(description="which predictions to compare")
-    bootstrap: Samples = Field(description="draws of patients for intervals and p; 0: none")
-    tracking: TrackingConfig
-
-    @field_validator("runs", mode="before")
-    @classmethod
-    def _several(cls, value: object) -> tuple[str, ...]:
-        named = list(value) if isinstance(value, list | tuple) else [value]
-        if any(isinstance(name, float) for name in named):
-            raise ValueError("a run id was read as a number; quote it: 'runs=[\"12e4\",latest]'")
-        names = tuple(str(name) for name in named if name is not None)
-        if len(names) < 2:
-            raise ValueError("a comparison needs two runs at least; give runs=[RUN,RUN]")
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0]} is named twice; name each run once")
-        return names

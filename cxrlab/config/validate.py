@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cxrlab.config.schema import Config
+from cxrlab.config.commands import ExplainConfig
+from cxrlab.config.schema import AttributionConfig, Config
 from cxrlab.errors import UserError
 
 S = TypeVar("S", bound=BaseModel)
@@ -41,6 +42,8 @@ def validate(raw: DictConfig | Mapping[str, Any], schema: type[S]) -> S:
         config = schema.model_validate(plain)
     except ValidationError as error:
         raise UserError(_one_line(error.errors()[0], schema)) from error
+    if isinstance(config, Config | ExplainConfig):
+        _check_steps(config.explanation)
     if isinstance(config, Config):
         _check_together(config)
     return config
@@ -153,13 +156,18 @@ def _check_together(config: Config) -> None:
         )
     if config.data.split_file and not Path(config.data.split_file).expanduser().is_file():
         raise UserError(f"data.split_file={config.data.split_file}: no such file; give its path")
-    if config.explanation.max_steps < config.explanation.steps:
-        raise UserError(
-            f"explanation.max_steps={config.explanation.max_steps}: below explanation.steps; "
-            f"nearest valid: explanation.max_steps={config.explanation.steps}"
-        )
     _check_frozen(config)
     _check_processes(config)
+    _check_tuned(config)
+    _check_shifts(config)
+
+
+def _check_steps(explanation: AttributionConfig) -> None:
+    if explanation.max_steps < explanation.steps:
+        raise UserError(
+            f"explanation.max_steps={explanation.max_steps}: below explanation.steps; "
+            f"nearest valid: explanation.max_steps={explanation.steps}"
+        )
 
 
 def _check_frozen(config: Config) -> None:
@@ -179,6 +187,27 @@ def _check_frozen(config: Config) -> None:
         raise UserError(
             "trainer.progressive: a frozen backbone makes its features once, at one size; "
             "take trainer.progressive=[], or model.freeze_backbone=false"
+        )
+    looks = config.model.test_mirror or config.model.test_windows != (1.0,)
+    if config.model.freeze_backbone and looks:
+        raise UserError(
+            "model.test_windows, model.test_mirror: a frozen backbone makes features of the whole "
+            "image alone; take model.test_windows=[1.0] model.test_mirror=false"
+        )
+
+
+def _check_shifts(config: Config) -> None:
+    """Refuse to shift what is no image, and to watch what is not made."""
+    shifts, monitor = config.evaluation.shifts, config.trainer.monitor
+    if shifts and config.model.freeze_backbone:
+        raise UserError(
+            "evaluation.shifts: a frozen backbone makes features of the images as they are; "
+            "take evaluation.shifts=[], or model.freeze_backbone=false"
+        )
+    if monitor.startswith("val_shifted/") and not shifts:
+        raise UserError(
+            f"trainer.monitor={monitor}: no shifted images are validated; "
+            "add evaluation=shifted, or take trainer.monitor=val/auroc"
         )
 
 
@@ -204,4 +233,22 @@ def _check_processes(config: Config) -> None:
         raise UserError(
             "sweep.prune=true: only one process of a trial would end early; take "
             "sweep.prune=false, or trainer.devices=1"
+        )
+
+
+def _check_tuned(config: Config) -> None:
+    """Refuse to tune what several processes share, or what no memory limits."""
+    what = config.tune.what
+    if not what:
+        return
+    named = "both" if len(what) > 1 else what[0]
+    if config.trainer.devices * config.trainer.nodes > 1:
+        raise UserError(
+            f"tune={named}: only one process can try batches and rates; tune with "
+            "trainer.devices=1, and give the others data.batch_size and optimizer.lr as found"
+        )
+    if "batch_size" in what and config.model.freeze_backbone:
+        raise UserError(
+            f"tune={named}: no memory limits a head on stored features, so all images would be "
+            "one batch; take tune=lr, or give data.batch_size"
         )

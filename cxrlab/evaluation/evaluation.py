@@ -11,41 +11,15 @@ from typing import Any
 import pandas as pd
 
 from cxrlab.errors import UserError, warn
-from cxrlab.evaluation.calibration import Calibration
 from cxrlab.evaluation.metrics import Interval, Metrics
+from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.evaluation.predictions import read_predictions, write_predictions
-from cxrlab.evaluation.threshold import Threshold
 from cxrlab.files import write_atomically
 from cxrlab.layout import PREDICTIONS, RESULTS_FILE
 from cxrlab.task import Task
 
 # Of test against validation: how far the operating point has moved.
 _DRIFTING = ("recall", "specificity")
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """What turns a logit into a calibrated probability and a decision; kept with the model.
-
-    Attributes:
-        calibration: from logits to probabilities.
-        thresholds: one for two classes, one a finding; none for more than two classes, where
-            the most probable class is decided.
-    """
-
-    calibration: Calibration
-    thresholds: tuple[Threshold, ...]
-
-    @property
-    def cuts(self) -> tuple[float, ...]:
-        """The thresholds' values."""
-        return tuple(threshold.value for threshold in self.thresholds)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> OperatingPoint:
-        """What `dataclasses.asdict` made of one, also after JSON."""
-        thresholds = tuple(Threshold(**threshold) for threshold in plain["thresholds"])
-        return cls(Calibration.from_plain(plain["calibration"]), thresholds)
 
 
 @dataclass(frozen=True)

@@ -158,9 +158,7 @@ def sample(measure: Measure, patients: Iterable[str], draws: int, seed: int) -> 
     )
 
 
-def bca_interval(
-    drawn: FloatArray, value: float, left_out: FloatArray, patients: int
-) -> Interval:
+def bca_interval(drawn: FloatArray, value: float, left_out: FloatArray, patients: int) -> Interval:
     """Bias-corrected and accelerated percentiles (Efron, JASA 1987), expanded for few patients.
 
     Samples of n patients spread less than the population, by sqrt((n - 1) / n), and percentiles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from cxrlab.config.schema import EvaluationConfig
 from cxrlab.data.manifest import Manifest
 from cxrlab.evaluation.calibration import Calibration, fit_calibration
-from cxrlab.evaluation.evaluation import Evaluation, OperatingPoint
+from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.figures import draw_figures
 from cxrlab.evaluation.grouping import report_columns
 from cxrlab.evaluation.intervals import add_intervals
 from cxrlab.evaluation.metrics import Metrics, evaluate_table
+from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.evaluation.predictions import prediction_table, scores, write_predictions
 from cxrlab.evaluation.predictive_figures import draw_predictive_values
 from cxrlab.evaluation.predictive_values import predictive_value_table
@@ -28,6 +29,7 @@ from cxrlab.layout import EVALUATION, FIGURES
 from cxrlab.task import Task
 
 _DPI = 120
+SHIFTED = "val_shifted"
 
 
 def choose_operating_point(
@@ -36,6 +38,7 @@ def choose_operating_point(
     task: Task,
     rule: str | float,
     config: EvaluationConfig,
+    origin: str = "val",
 ) -> OperatingPoint:
     """Calibration and thresholds from validation.
 
@@ -45,6 +48,7 @@ def choose_operating_point(
         task: what is predicted.
         rule: the key `threshold` of the configuration.
         config: how to calibrate.
+        origin: what the thresholds will say that they were chosen on.
     """
     target = task.targets(rows)
     table = prediction_table(rows, logits, task, calibration=Calibration(), thresholds=())
@@ -53,9 +57,10 @@ def choose_operating_point(
     if task.kind == "multiclass":
         return OperatingPoint(calibration, ())
     if task.kind == "binary":
-        return OperatingPoint(calibration, (choose_threshold(rule, target, probability),))
+        return OperatingPoint(calibration, (choose_threshold(rule, target, probability, origin),))
     truth = target.astype(np.float32)
-    return OperatingPoint(calibration, choose_thresholds(rule, truth, probability, task.classes))
+    cuts = choose_thresholds(rule, truth, probability, task.classes, origin)
+    return OperatingPoint(calibration, cuts)
 
 
 def evaluate(
@@ -63,6 +68,7 @@ def evaluate(
     logits: Mapping[str, NDArray[np.float64]],
     rule: str | float,
     config: EvaluationConfig,
+    shifted: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Evaluation:
     """Choose on validation, measure everywhere.
 
@@ -71,22 +77,47 @@ def evaluate(
         logits: by split, in the manifest's order; `val` is needed.
         rule: the key `threshold` of the configuration.
         config: how to calibrate and how often to draw patients.
+        shifted: logits of the validation images by the shift that they went through. The
+            operating point is then chosen on these and the images as they are, all together,
+            and the shifted ones are told of as a split of their own, `val_shifted`.
     """
     task = manifest.task
-    point = choose_operating_point(manifest.split("val"), logits["val"], task, rule, config)
+    rows = {split: manifest.split(split) for split in logits}
+    values = dict(logits)
+    chosen_on = ["val"]
+    columns = {split: list(manifest.report_columns) for split in logits}
+    if shifted:
+        rows[SHIFTED] = shifted_rows(rows["val"], list(shifted))
+        values[SHIFTED] = np.concatenate(list(shifted.values()))
+        columns[SHIFTED] = ["shift"]
+        chosen_on.append(SHIFTED)
+    point = choose_operating_point(
+        pd.concat([rows[split] for split in chosen_on], ignore_index=True),
+        np.concatenate([values[split] for split in chosen_on]),
+        task,
+        rule,
+        config,
+        " and ".join(chosen_on),
+    )
     tables = {
         split: prediction_table(
-            manifest.split(split),
-            values,
+            rows[split],
+            values[split],
             task,
             calibration=point.calibration,
             thresholds=point.cuts,
-            report_columns=manifest.report_columns,
+            report_columns=columns[split],
         )
-        for split, values in logits.items()
+        for split in rows
     }
     metrics = {s: measure(table, task, point, config.bootstrap) for s, table in tables.items()}
     return Evaluation(task, point, tables, metrics)
+
+
+def shifted_rows(rows: pd.DataFrame, shifts: Sequence[str]) -> pd.DataFrame:
+    """The validation rows once for each shift, which `shift` names, as a split of their own."""
+    parts = [rows.assign(split=SHIFTED, shift=name) for name in shifts]
+    return pd.concat(parts, ignore_index=True)
 
 
 def measure(table: pd.DataFrame, task: Task, point: OperatingPoint, draws: int) -> Metrics:

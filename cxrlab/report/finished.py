@@ -27,7 +27,7 @@ from cxrlab.layout import (
 )
 from cxrlab.task import Task
 
-_TEXT = ("path", "label", "patient_id", "split", "mask")
+_TEXT = ("path", "label", "patient_id", "split", "mask", "marker")
 _DERIVED_TEXT = ("column", "group", "class", "against", "absent", "point")
 _GROUPS = ("column", "group", "images", "patients", "small")
 _PREDICTIVE = ("point", "prevalence", "own", "ppv", "npv")

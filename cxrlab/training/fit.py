@@ -24,12 +24,11 @@ from cxrlab.training.hardware import Hardware
 from cxrlab.training.parallel import companions, strategy
 from cxrlab.training.progressive import ProgressiveSize
 from cxrlab.training.ranks import Ranks
+from cxrlab.training.shifted import ShiftedValidation
 from cxrlab.training.stopping import GracefulStop, LastCheckpoint, Patience, Preempted
 
 # A bar that is drawn shows the loss, and to read that waits for the GPU.
 _STEPS_A_REDRAW = {"cpu": 1, "gpu": 20}
-
-MONITOR = "val/auroc"
 
 
 def fit(
@@ -59,7 +58,7 @@ def fit(
         ProcessDiedError: one of several processes ended with an error.
         KeyboardInterrupt: the user or the system stopped it; `checkpoints/last.ckpt` is whole.
     """
-    _quieten(says_profile=config.trainer.profiler is not None)
+    quieten(says_profile=config.trainer.profiler is not None)
     shows_bar = _shows_bar(config.trainer) and not ranks.rank
     own = _own_callbacks(config, data, run, hardware, shows_bar=shows_bar)
     if config.trainer.channels_last:
@@ -126,21 +125,24 @@ def _trainer(
 def _own_callbacks(
     config: Config, data: ImageDataModule, run: Run, hardware: Hardware, *, shows_bar: bool
 ) -> list[pl.Callback]:
-    folder = run.output / CHECKPOINTS
+    folder, monitor = run.output / CHECKPOINTS, config.trainer.monitor
+    mode = "min" if monitor.endswith("loss") else "max"
     callbacks: list[pl.Callback] = [
         SeededSteps(data.train_loader),
         GracefulStop(config.trainer.cluster),
         Speed(say=not shows_bar),
         PlateauSteps(),
         # Whole, since with `save_weights_only` Lightning leaves out the averaged weights.
-        ModelCheckpoint(folder, "best", MONITOR, mode="max", enable_version_counter=False),
+        ModelCheckpoint(folder, "best", monitor, mode=mode, enable_version_counter=False),
         # Apart from the best one, which it would overwrite when training is interrupted.
         LastCheckpoint(folder, "last"),
     ]  # fmt: skip
+    if config.evaluation.shifts:
+        callbacks.append(ShiftedValidation(config.evaluation.shifts))
     if config.trainer.progressive:
         callbacks.append(ProgressiveSize(config.trainer.progressive, data))
     if config.trainer.early_stopping:
-        callbacks.append(Patience(MONITOR, mode="max", patience=config.trainer.early_stopping))
+        callbacks.append(Patience(monitor, mode=mode, patience=config.trainer.early_stopping))
     if config.trainer.ema_decay:
         callbacks.append(MovingAverage(config.trainer.ema_decay))
     if shows_bar:
@@ -153,7 +155,7 @@ def _shows_bar(config: TrainerConfig) -> bool:
     return config.progress_bar and sys.stdout.isatty()
 
 
-def _quieten(*, says_profile: bool) -> None:
+def quieten(*, says_profile: bool) -> None:
     """Drop Lightning's advice on things that are as we want them."""
     level = logging.INFO if says_profile else logging.WARNING  # its profile is a message too
     logging.getLogger("pytorch_lightning").setLevel(level)

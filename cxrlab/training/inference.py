@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cxrlab.data.batches import BatchLoader
 from cxrlab.data.datamodule import to_unit
@@ -15,7 +18,11 @@ from cxrlab.progress import track
 
 @torch.inference_mode()
 def predict_logits(
-    classifier: Classifier, loader: BatchLoader, device: torch.device, what: str
+    classifier: Classifier,
+    loader: BatchLoader,
+    device: torch.device,
+    what: str,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> NDArray[np.float64]:
     """Logits of every image of a loader, in its order.
 
@@ -27,6 +34,7 @@ def predict_logits(
         loader: batches in order, of images or of features.
         device: where to compute.
         what: what the progress bar says.
+        change: applied to each batch of images (B, 1, H, W) float32 in [0, 1].
 
     Returns:
         (N,) for two classes, else (N, K).
@@ -38,6 +46,7 @@ def predict_logits(
         if "features" in batch:
             logits = classifier.head(batch["features"].to(device))
         else:
-            logits = network(to_unit(batch["image"].to(device)))
+            images = to_unit(batch["image"].to(device))
+            logits = network(images if change is None else change(images))
         parts.append(logits.float().cpu())
     return torch.cat(parts).double().numpy()

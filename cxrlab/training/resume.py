@@ -14,7 +14,7 @@ from cxrlab.data.prepare import PreparedData
 from cxrlab.errors import UserError, warn
 from cxrlab.layout import MANIFEST_FILE, VERSION_FILE
 
-_LOCK = ".lock"
+RUN_LOCK = ".lock"
 _NAMED = 3
 
 
@@ -25,7 +25,7 @@ def in_use(output: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    lock = FileLock(output / _LOCK, timeout=0)
+    lock = FileLock(output / RUN_LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

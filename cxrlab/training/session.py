@@ -97,6 +97,7 @@ def _resumed(session: Session, name: str) -> Session:
 def _continued(session: Session, name: str) -> Session:
     from cxrlab.tracking.find import find_run
     from cxrlab.training.resume import check_version
+    from cxrlab.training.spare import leave
 
     found = find_run(name, session.config.tracking)
     file = found.output / CONFIG_FILE
@@ -107,6 +108,8 @@ def _continued(session: Session, name: str) -> Session:
     check_version(name, found.output)
     stored = yaml.safe_load(file.read_text())
     overrides = yaml.safe_load((found.output / OVERRIDES_FILE).read_text())
+    if session.config.trainer.cluster is None:  # else Hydra's folder is that of all processes
+        leave(session.output, found.output)
     stored |= {"resume": name, "resume_changed": session.config.resume_changed}
     logging.getLogger("cxrlab").info("resuming %s in %s", found.run_id or name, found.output)
     return Session(

@@ -153,14 +153,14 @@ def cxrlab_attribution(checkpoint: str, *overrides: str) -> None:
     """Integrated Gradients as configured, over a batch of images; a mark a batch."""
     from benchmarks.session import attribution_images, open_session
     from cxrlab.allocator import keep_freed_memory
-    from cxrlab.explanation.stage import configured_method
+    from cxrlab.explanation.methods.registry import build
     from cxrlab.model.classifier import Classifier
     from cxrlab.model.inference import inference_network
 
     keep_freed_memory()
     config = open_session(*overrides).config
     images = attribution_images(config)
-    method = configured_method(config.explanation, max_steps=config.explanation.max_steps)
+    method = build("integrated_gradients", config.explanation)
     network = inference_network(Classifier.load_from_checkpoint(checkpoint, map_location="cpu"))
     while True:
         found = method(network, images)

@@ -158,7 +158,7 @@ def test_the_full_error_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr or "UserError" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "audit", "ui"])
+@pytest.mark.parametrize("command", ["train", "audit", "export", "demo", "ui"])
 def test_help_names_groups_and_keys_without_heavy_imports(command: str) -> None:
     imported, printed = _imported(command, "--help")
     assert imported == "0 []"

@@ -16,7 +16,9 @@ from cxrlab.evaluation.predictions import read_predictions, scores
 from cxrlab.evaluation.threshold import choose_threshold
 from cxrlab.task import Task
 
-CONFIG = EvaluationConfig(batch_size=8, test=True, calibration="temperature", bootstrap=200)
+CONFIG = EvaluationConfig(
+    batch_size=8, test=True, calibration="temperature", bootstrap=200, shifts=()
+)
 FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
 TASKS = {
     "binary": Task.exclusive(("NORMAL", "PNEUMONIA")),
@@ -87,3 +89,24 @@ def test_output_that_is_no_number_is_said_to_the_user(make_rows) -> None:
     logits["val"][3] = np.nan
     with pytest.raises(UserError, match=r"first val/3\.png"):
         stage.evaluate(manifest, logits, "youden", CONFIG)
+
+
+def test_shifted_images_move_the_operating_point_and_are_told_of(make_rows, tmp_path: Path) -> None:
+    manifest, logits = study(make_rows, TASKS["binary"])
+    # Elsewhere every score is higher: the threshold has to lie higher than plain images want it.
+    shifted = {"lighter": logits["val"] + 2, "coarse": logits["val"] + 2.5}
+    plain = stage.evaluate(manifest, logits, "youden", CONFIG)
+    moved = stage.evaluate(manifest, logits, "youden", CONFIG, shifted)
+    together = np.concatenate([logits["val"], *shifted.values()])
+    target = np.tile(manifest.split("val")["target"].to_numpy(), 3)
+    expected = choose_threshold("youden", target, 1 / (1 + np.exp(-together)))
+    assert moved.point.cuts == pytest.approx((expected.value,))
+    assert moved.point.cuts[0] > plain.point.cuts[0]
+    assert moved.point.thresholds[0].origin == "val and val_shifted"
+    assert moved.point.calibration.temperature == fit_temperature(together, target)
+    table = moved.tables["val_shifted"]
+    assert table.groupby("shift", sort=False).size().to_dict() == {"lighter": 40, "coarse": 40}
+    np.testing.assert_allclose(table.loc[table["shift"] == "coarse", "logit"], shifted["coarse"])
+    stage.write(moved, tmp_path, draws=200)
+    groups = pd.read_csv(tmp_path / "evaluation" / "subgroups_val_shifted.csv")
+    assert {"lighter", "coarse"} <= set(groups["group"])

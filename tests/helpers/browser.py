@@ -55,13 +55,22 @@ def serve(
     command: Sequence[str], env: Mapping[str, str], url: str, log: Path, seconds: float = 120.0
 ) -> Iterator[str]:
     """Run a server until `url` answers, and its whole process group no longer than the test."""
+    with running(command, env, url, log, seconds):
+        yield url
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], env: Mapping[str, str], url: str, log: Path, seconds: float = 120.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The leader of a server's process group, once `url` answers."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=dict(env), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             _wait(process, url, log, seconds)
-            yield url
+            yield process
         finally:
             _end(process)
 
@@ -109,7 +118,10 @@ def browse(
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             for key, value in (storage or {}).items():
+                # A sandboxed frame, such as that of an HTML artifact, has an opaque origin and no
+                # storage.
                 page.add_init_script(
+                    "if (window.origin !== 'null') "
                     f"window.localStorage.setItem({json.dumps(key)}, {json.dumps(value)})"
                 )
             page.on("request", note)

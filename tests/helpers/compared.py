@@ -94,7 +94,9 @@ def write_run(
         for split, part in zip(splits, rows, strict=True)
     }
     manifest = Manifest("study", Path(), task, pd.concat(rows, ignore_index=True))
-    config = EvaluationConfig(batch_size=8, test=True, calibration="temperature", bootstrap=0)
+    config = EvaluationConfig(
+        batch_size=8, test=True, calibration="temperature", bootstrap=0, shifts=()
+    )
     evaluate(manifest, logits, rule, config).write(folder)
     if configuration:
         plain: dict[str, Any] = {

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrlab.tracking.views import RUNS_VIEW, VIEW_QUERY
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -15,6 +17,10 @@ STORAGE = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
     "mlflow.workflowType_v1": '"machine_learning"',
 }
+# A run has one colour, and of some lines a second, faint one.
+_COLOURS = (
+    "card => new Set([...card.querySelectorAll('path.js-line')].map(l => l.style.stroke)).size"
+)
 _LOADED = "images => images.length > 0 && images.every(i => i.complete && i.naturalWidth > 0)"
 
 
@@ -23,6 +29,52 @@ def check_runs_table(page: Page, url: str, experiment: str, names: Sequence[str]
     page.goto(f"{url}/#/experiments/{experiment}/runs")
     for name in names:
         page.get_by_role("link", name=name, exact=True).first.wait_for()
+
+
+def check_view(page: Page, url: str, experiment: str, names: Sequence[str]) -> None:
+    """The view of runs has the runs and the columns that matter, without set-up."""
+    page.goto(_view(url, experiment))
+    for name in names:
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+    for column in ("val/auroc", "test/auroc", "test/auroc_low"):
+        page.get_by_role("columnheader", name=column, exact=True).first.wait_for()
+
+
+def check_comparison(
+    page: Page, url: str, experiment: str, search: str, names: Sequence[str], metric: str
+) -> None:
+    """The view of runs draws the metric of the runs that the search finds, a line each."""
+    page.goto(f"{_view(url, experiment)}&compareRunsMode=CHART")
+    box = page.get_by_test_id("search-box")
+    box.fill(search)
+    box.press("Enter")
+    for name in names:
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+    card = page.get_by_test_id("experiment-view-compare-runs-card").filter(
+        has=page.get_by_text(metric, exact=True)
+    )
+    card.locator("path.js-line").first.wait_for(state="attached")
+    page.wait_for_function(
+        f"([card, runs]) => ({_COLOURS})(card) === runs",
+        arg=[card.first.element_handle(), len(names)],
+    )
+
+
+def check_children(
+    page: Page, url: str, experiment: str, parent: str, children: Sequence[str]
+) -> None:
+    """The view of runs hides a sweep's trials until its arrow is clicked."""
+    page.goto(_view(url, experiment))
+    row = page.locator(".ag-pinned-left-cols-container [role=row]", has_text=parent)
+    row.first.wait_for()
+    assert not page.get_by_role("link", name=children[0], exact=True).count()
+    row.get_by_role("button").first.click()
+    for name in children:
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+
+
+def _view(url: str, experiment: str) -> str:
+    return f"{url}/#/experiments/{experiment}/runs?{VIEW_QUERY}={RUNS_VIEW}"
 
 
 def check_overview(page: Page, url: str, experiment: str, run: str, texts: Sequence[str]) -> None:

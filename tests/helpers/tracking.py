@@ -17,7 +17,13 @@ def log_one_run(folder: Path, index: int, together: Barrier) -> None:
     together.wait()
     store = open_store(None, folder)
     with start_run(
-        store, experiment="race", name=f"run {index}", output=output, tags={}, params={"i": index}
+        store,
+        experiment="race",
+        name=f"run {index}",
+        output=output,
+        tags={},
+        params={"i": index},
+        grace=1,
     ) as run:
         for step in range(STEPS):
             run.log_metrics({"train/loss": step * index}, step)

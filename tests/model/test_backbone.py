@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from cxrlab.errors import UserError
-from cxrlab.model.backbone import Backbone, Normalise
+from cxrlab.model.backbone import Backbone
+from cxrlab.model.normalise import Normalise
 
 NAMES = ["mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_b0", "resnet50", "densenet121"]
 

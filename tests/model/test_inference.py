@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cxrlab.model.backbone import Normalise
 from cxrlab.model.classifier import Classifier
 from cxrlab.model.inference import inference_backbone, inference_network
+from cxrlab.model.normalise import Normalise
 
 
-def classifier_of(classes: int = 2, standardise: bool = False) -> Classifier:
+def classifier_of(classes: int = 2, standardise: bool = False, **model: object) -> Classifier:
     torch.manual_seed(0)
     classifier = Classifier(
         task="binary" if classes == 2 else "multiclass",
@@ -28,6 +29,9 @@ def classifier_of(classes: int = 2, standardise: bool = False) -> Classifier:
             "dropout": 0.5,
             "freeze_backbone": False,
             "freeze_stages": 0,
+            "test_windows": [1.0],
+            "test_mirror": False,
+            **model,
         },
         loss={"label_smoothing": 0.0, "focal_gamma": 0.0},
         optimizer={},
@@ -121,3 +125,16 @@ def test_a_compiled_backbone_is_copied_uncompiled() -> None:
         found = network[0](images)
     assert all(module._compiled_call_impl is None for module in network.modules())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_looks_are_averaged_and_can_be_left_out(classes: int) -> None:
+    classifier = classifier_of(classes, test_windows=[1.0, 0.5], test_mirror=True)
+    images = torch.rand(4, 1, 32, 32)
+    centre = functional.interpolate(images[:, :, 8:24, 8:24], size=(32, 32), mode="bilinear")
+    looks = [images, centre, images.flip(3), centre.flip(3)]
+    with torch.no_grad():
+        whole, several = (inference_network(classifier, views=v)(images) for v in (False, True))
+        expected = torch.stack([classifier.eval()(look) for look in looks])
+    torch.testing.assert_close(several, expected.mean(dim=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole, expected[0], rtol=1e-4, atol=1e-5)

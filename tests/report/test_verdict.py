@@ -9,8 +9,9 @@ import pytest
 
 from cxrlab.data.audit.findings import Audit, Finding
 from cxrlab.evaluation.calibration import Calibration
-from cxrlab.evaluation.evaluation import Evaluation, OperatingPoint
+from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.metrics import Interval, Metrics
+from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.evaluation.threshold import Threshold
 from cxrlab.report.finished import FinishedRun
 from cxrlab.report.verdict import judge

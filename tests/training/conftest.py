@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers.places import Place, make_place
 from helpers.replica import write_chest_xray
 
 from cxrlab.config.schema import Config
@@ -43,3 +44,9 @@ def run_training(tmp_path: Path, tiny_compose, replica: Path) -> Callable[..., T
         return Trained(output, found, config)
 
     return run
+
+
+@pytest.fixture
+def place(tmp_path: Path, replica: Path, cache_folder: Path) -> Place:
+    """A folder with a store, to train in by the command line."""
+    return make_place(tmp_path, replica, cache_folder)

@@ -88,6 +88,8 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resume_finishes_the_same_run(
     assert [r.info.status for r in runs] == ["FINISHED"]
     steps = [m.step for m in store.client().get_metric_history(run.info.run_id, "val/auroc")]
     assert len(steps) == len(set(steps)) >= 40
+    (output,) = tmp_path.glob("outputs/*/*")  # and none for the command that resumed
+    assert "resuming" in (output / "train.log").read_text()
 
     again = subprocess.run(
         [*command, "resume=latest"],

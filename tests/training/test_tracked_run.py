@@ -10,14 +10,13 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from helpers import mlflow_ui
 from helpers.browser import browse, chromium_or_skip, free_port, serve
-from helpers.preprocess import PLAIN
 from mlflow.tracking import MlflowClient
 
-from cxrlab.data.images import decode
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.tracking.store import Store, open_store
 
@@ -83,8 +82,7 @@ def test_the_terminal_shows_the_results_and_ends_with_the_run(tracked: Tracked) 
 
 def test_the_run_is_finished_and_named(tracked: Tracked) -> None:
     assert tracked.run.info.status == "FINISHED"
-    assert tracked.run.info.run_name.startswith("mobilenetv2_100 ")
-    assert "images=60" in tracked.run.info.run_name
+    assert tracked.run.info.run_name.startswith("data=phantom images=60 ")
 
 
 def test_params_are_the_resolved_configuration(tracked: Tracked) -> None:
@@ -104,6 +102,13 @@ def test_tags(tracked: Tracked) -> None:
         assert tags[f"cxrlab.{name}"], name
     assert tags["cxrlab.weights"] == "phantom"
     assert tags["cxrlab.command"].startswith("python -m cxrlab.train ")
+
+
+def test_the_note_gives_the_verdict_and_leads_to_the_report(tracked: Tracked) -> None:
+    info, note = tracked.run.info, tracked.run.data.tags["mlflow.note.content"]
+    assert "On test: AUROC " in note
+    page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    assert f"[The whole report]({page}/artifacts/report.html)" in note
 
 
 def test_metrics_over_time(tracked: Tracked) -> None:
@@ -152,16 +157,16 @@ def test_patients_are_hashed_in_every_artifact(tracked: Tracked) -> None:
         assert not any(",p0000" in row for row in rows)
 
 
-def test_the_logged_model_gives_the_logits_of_the_table(tracked: Tracked) -> None:
+def test_the_logged_model_gives_the_scores_of_the_table(tracked: Tracked) -> None:
     mlflow.set_tracking_uri(tracked.store.uri)
     model = mlflow.pyfunc.load_model(f"runs:/{tracked.run_id}/model")
-    table = read_predictions(_artifact(tracked, "predictions/test.csv"))
+    table = read_predictions(_artifact(tracked, "predictions/test.csv"))[:5]
     root = Path(next(iter(_sources(tracked))))
-    images = np.stack(
-        [decode((root / p).read_bytes(), 32, PLAIN).pixels for p in table["path"][:5]]
-    )
-    logits = model.predict((images[:, None] / np.float32(255)).astype(np.float32))
-    np.testing.assert_allclose(np.ravel(logits), table["logit"][:5], atol=1e-4)
+    images = pd.DataFrame({"image": [(root / path).read_bytes() for path in table["path"]]})
+    found = model.predict(images)
+    for name in ("logit", "probability", "calibrated"):
+        np.testing.assert_allclose(found[name].astype(float), table[name], atol=1e-4)
+    assert found["decision"].tolist() == table["decision"].tolist()
 
 
 def _sources(tracked: Tracked) -> set[str]:
@@ -195,25 +200,13 @@ def test_a_user_finds_it_all_in_the_ui(tracked: Tracked, tmp_path: Path) -> None
         serve(command, os.environ, f"http://127.0.0.1:{port}", tmp_path / "server.log") as url,
         browse(mlflow_ui.STORAGE) as page,
     ):
-        # Name a folder to keep the pictures, such as that of the README.
-        pictures = Path(os.environ.get("CXRLAB_SCREENSHOTS") or tmp_path)
-        pictures.mkdir(parents=True, exist_ok=True)
-
-        def keep(name: str) -> None:
-            page.screenshot(path=pictures / f"{name}.png")
-
         mlflow_ui.check_runs_table(page, url, place[0], [run.info.run_name])
-        keep("runs")
-        texts = ["Finished", "test/auroc", "model.backbone", "phantom_train", "weights"]
+        texts = ["The whole report", "Finished", "test/auroc", "model.backbone", "phantom_train"]
         mlflow_ui.check_overview(page, url, *place, texts)
-        keep("overview")
         for metric in ("train/loss", "val/auroc", "test/auroc"):
             mlflow_ui.check_chart(page, url, *place, metric)
-        keep("chart")
         paths = sorted((tracked.folder / "outputs").rglob("panel_*.png"))
         assert len(paths) == 2
         mlflow_ui.check_image_grid(page, url, *place, _panel_key(tracked))
-        keep("images")
-        for path in ("config/config.yaml", "figures/roc.png", "explanations/completeness.csv"):
+        for path in ("report.html", "config/config.yaml", "figures/roc.png"):
             mlflow_ui.check_artifact(page, url, *place, path)
-        keep("artifacts")

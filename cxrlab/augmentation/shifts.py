@@ -1,0 +1,99 @@
+"""Fixed changes of how a radiograph was taken and stored: what another hospital does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.functional import gaussian_blur
+
+_QUALITY = 15
+_COARSE = 0.35
+_FRAME = 0.06
+
+
+def _gamma(exponent: float) -> Callable[[Tensor], Tensor]:
+    return lambda images: images**exponent
+
+
+def _contrast(factor: float) -> Callable[[Tensor], Tensor]:
+    def change(images: Tensor) -> Tensor:
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        return (mean + factor * (images - mean)).clamp(0, 1)
+
+    return change
+
+
+def _closer(images: Tensor) -> Tensor:
+    return zoomed(images, 0.8)
+
+
+def _farther(images: Tensor) -> Tensor:
+    return zoomed(images, 1.25)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    side = images.shape[-1]
+    sigma = side / 112
+    size = 2 * round(3 * sigma) + 1
+    return gaussian_blur(images, [size, size], [sigma, sigma])
+
+
+def _coarse(images: Tensor) -> Tensor:
+    side = images.shape[-2:]
+    small = functional.interpolate(images, scale_factor=_COARSE, mode="bilinear", antialias=True)
+    return functional.interpolate(small, size=side, mode="bilinear").clamp(0, 1)
+
+
+def _framed(images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    down, across = round(_FRAME * height), round(_FRAME * width)
+    changed = torch.zeros_like(images)
+    inner = (..., slice(down, height - down), slice(across, width - across))
+    changed[inner] = images[inner]
+    return changed
+
+
+def _compressed(images: Tensor) -> Tensor:
+    pixels = (images[:, 0] * 255).round().byte().cpu().numpy()
+    found = np.stack([_through_jpeg(image) for image in pixels])
+    return torch.from_numpy(found)[:, None].to(images) / 255
+
+
+def _through_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+
+
+def zoomed(images: Tensor, window: float) -> Tensor:
+    """The central part of this relative side, resampled; black where there is no image.
+
+    Args:
+        images: (B, 1, H, W) float32 in [0, 1].
+        window: side of what is seen, over the image's; more than 1 looks from farther away.
+    """
+    theta = torch.tensor([[window, 0.0, 0.0], [0.0, window, 0.0]], device=images.device)
+    grid = functional.affine_grid(
+        theta.expand(len(images), 2, 3).to(images.dtype), list(images.shape), align_corners=False
+    )
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "lighter": _gamma(0.6),
+    "darker": _gamma(1.6),
+    "flatter": _contrast(0.5),
+    "harder": _contrast(1.6),
+    "closer": _closer,
+    "farther": _farther,
+    "blurred": _blurred,
+    "coarse": _coarse,
+    "framed": _framed,
+    "compressed": _compressed,
+}
+"""Each maps (B, 1, H, W) float32 in [0, 1] to the same, at any size."""

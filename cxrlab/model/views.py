@@ -1,0 +1,42 @@
+"""Several looks at one image, whose logits are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Views(nn.Module):
+    """The mean logit over windows of an image, and over its mirror image."""
+
+    def __init__(self, network: nn.Module, windows: Sequence[float], *, mirror: bool) -> None:
+        """Look several times.
+
+        Args:
+            network: maps (B, 1, H, W) to logits, (B,) or (B, K).
+            windows: sides of the central parts that are looked at, each over the image's side, in
+                (0, 1]; resampled to the image's size.
+            mirror: look at each from both sides.
+        """
+        super().__init__()
+        self.network = network
+        self.windows, self.mirror = tuple(windows), mirror
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 1, H, W) to mean logits, (B,) or (B, K)."""
+        views = [_central(images, window) for window in self.windows]
+        if self.mirror:
+            views += [view.flip(3) for view in views]
+        return torch.stack([self.network(view) for view in views]).mean(dim=0)
+
+
+def _central(images: Tensor, window: float) -> Tensor:
+    height, width = images.shape[-2:]
+    down, across = (round((1 - window) / 2 * side) for side in (height, width))
+    if not down and not across:
+        return images
+    part = images[..., down : height - down, across : width - across]
+    return functional.interpolate(part, size=(height, width), mode="bilinear", antialias=False)
