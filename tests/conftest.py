@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
 
 Compose = Callable[..., Config]
+# MLflow puts the code that a loaded model carries before it, for the rest of the process.
+PATH = tuple(sys.path)
 SCHEMAS = {
     "train": Config,
     "audit": AuditConfig,
@@ -58,6 +61,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_folder: Pat
     for name in ("CXRLAB_DATA", "CXRLAB_WEIGHTS", "MLFLOW_TRACKING_URI", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CXRLAB_CACHE", str(cache_folder))
+    monkeypatch.setattr(sys, "path", list(PATH))
     monkeypatch.chdir(tmp_path)
 
 

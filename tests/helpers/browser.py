@@ -66,7 +66,13 @@ def running(
     """The leader of a server's process group, once `url` answers."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=dict(env), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=dict(env),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell lets what it runs in the background ignore Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             _wait(process, url, log, seconds)

@@ -16,7 +16,9 @@ COLLISION = "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experim
 
 
 def log(store: Store, output: Path) -> str:
-    with start_run(store, experiment="e", name="n", output=output, tags={}, params={}) as run:
+    with start_run(
+        store, experiment="e", name="n", output=output, tags={}, params={}, grace=1
+    ) as run:
         table = pd.DataFrame({"path": ["a.png"]})
         run.log_dataset(table, name="chest", split="val", digest="d" * 40, source="/data")
     return run.run_id

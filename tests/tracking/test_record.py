@@ -18,7 +18,7 @@ from cxrlab.tracking.run import NullRun
 from cxrlab.training.session import Session
 
 FIRST = (
-    "config/version.txt",
+    "config/config.yaml", "config/overrides.yaml", "config/environment.txt", "config/version.txt",
     "data/manifest.csv", "data/bad_images.yaml", "data/audit.json", "figures/augmentation.png",
 )  # fmt: skip
 LATER = ("data/audit.html",)

@@ -27,7 +27,7 @@ def test_every_epoch_logs_them_and_the_best_epoch_may_be_theirs(run_training) ->
     logged = pd.read_csv(output / "metrics.csv")
     loss = logged.loc[logged["name"] == "val_shifted/loss"].drop_duplicates("step")
     assert len(loss) >= 3
-    assert {"val_shifted/auroc", "val_shifted/auroc_low"} <= set(logged["name"])
+    assert {"val_shifted/auroc", "val_shifted/balanced_accuracy"} <= set(logged["name"])
     best = torch.load(output / BEST, weights_only=False)["global_step"]
     epochs = loss.iloc[:3]
     assert best - 1 == epochs["step"].iloc[int(np.argmin(epochs["value"]))]
