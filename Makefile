@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The virtual environment is ready once the package and its tools are in.
 READY := .venv/.ready
 
-.PHONY: train test test-slow lint types format ui clean-cache
+.PHONY: train test test-slow lint types format ui
 
 train: $(READY)
 	$(BIN)/python -m cxrlab.train model=mobilenetv2 $(ARGS)
@@ -28,9 +28,6 @@ format: $(READY)
 
 ui: $(READY)
 	$(BIN)/python -m cxrlab.ui $(ARGS)
-
-clean-cache: # decoded images and phantoms; they are made again when needed
-	rm -rf "$${CXRLAB_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxrlab}"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -32,8 +32,8 @@ def check_port(host: str, port: int) -> None:
         other = next((candidate for candidate in later if _free(host, candidate)), None)
     except OSError as error:
         raise UserError(
-            f"host={host}: {error.strerror or error}: use host=127.0.0.1 for this machine alone or "
-            "host=0.0.0.0 for others too"
+            f"host={host}: {error.strerror or error}: use host=127.0.0.1 for this machine alone, "
+            "or one of its own addresses for others too"
         ) from error
     suggestion = f"port={other} is free" if other else "choose another with port=N"
     raise UserError(f"port={port} on {host} is taken or reserved: {suggestion}")

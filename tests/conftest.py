@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,17 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_folder: Path) -> None:
+def _isolated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_folder: Path
+) -> Iterator[None]:
     for name in ("CXRLAB_DATA", "CXRLAB_WEIGHTS", "MLFLOW_TRACKING_URI", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CXRLAB_CACHE", str(cache_folder))
     monkeypatch.setattr(sys, "path", list(PATH))
     monkeypatch.chdir(tmp_path)
+    collects = gc.get_threshold()  # which commands change
+    yield
+    gc.set_threshold(*collects)
 
 
 def compose_config(*overrides: str, command: str = "train") -> Any:

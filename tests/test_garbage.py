@@ -13,7 +13,6 @@ from cxrlab.garbage import collect_as_usual, collect_seldom
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     usual = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)  # whatever an earlier test in this process left
     yield
     gc.unfreeze()
     gc.set_threshold(*usual)

@@ -86,14 +86,10 @@ class PredictConfig(Section):
         return value
 
 
-class EvaluateConfig(Section):
-    """The numbers of a finished run, or of another dataset."""
+class _OnDataset(Section):
+    """What a finished run needs to be held against a dataset."""
 
     run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
-    data: DataConfig | None = Field(description="dataset to score; null: the run's predictions")
-    split: Literal["train", "val", "test"] | None = Field(
-        description="images of this split of the dataset; null: all"
-    )
     seen: Literal["drop", "keep"] = Field(description="images that the run knows already")
     labels: dict[str, str | tuple[str, ...]] | None = Field(
         description="for each class of the model, what stands for it; null: the same name"
@@ -103,17 +99,21 @@ class EvaluateConfig(Section):
     tracking: TrackingConfig
 
 
-class ExplainConfig(Section):
+class EvaluateConfig(_OnDataset):
+    """The numbers of a finished run, or of another dataset."""
+
+    data: DataConfig | None = Field(description="dataset to score; null: the run's predictions")
+    split: Literal["train", "val", "test"] | None = Field(
+        description="images of this split of the dataset; null: all"
+    )
+
+
+class ExplainConfig(_OnDataset):
     """Attribution maps of a finished run, and their quality."""
 
-    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
     data: DataConfig | None = Field(description="dataset to explain; null: the run's test images")
     split: Literal["train", "val", "test"] | None = Field(
         description="images of this split; null: of the run's own data test, else all"
-    )
-    seen: Literal["drop", "keep"] = Field(description="images that the run knows already")
-    labels: dict[str, str | tuple[str, ...]] | None = Field(
-        description="for each class of the model, what stands for it; null: the same name"
     )
     methods: tuple[MethodName, ...] = Field(min_length=1, description="ways to attribute")
     cases: Annotated[int, Field(ge=1)] | Literal["all"] | tuple[int | str, ...] = Field(
@@ -125,10 +125,7 @@ class ExplainConfig(Section):
     perturbations: Positive = Field(description="sensitivity, infidelity: changes of an image")
     radius: float = Field(gt=0, le=1, description="sensitivity: greatest change of a pixel")
     sheet_cases: int = Field(ge=0, description="most cases that are drawn")
-    batch_size: Positive = Field(description="images a forward pass")
-    bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
     explanation: AttributionConfig
-    tracking: TrackingConfig
 
     @field_validator("methods", mode="before")
     @classmethod

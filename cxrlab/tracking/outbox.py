@@ -54,8 +54,9 @@ class Outbox:
     def put(self, parcel: Parcel) -> None:
         """Take a parcel and return at once."""
         with self._changed:
-            if isinstance(parcel, Metrics) and self._parcels and self._parcels[-1] == parcel:
-                return  # one delivery sends all that the buffer holds
+            # One delivery sends all that the buffer holds; but the first may be on its way already.
+            if len(self._parcels) > 1 and parcel == self._parcels[-1] == Metrics():
+                return
             self._parcels.append(parcel)
             if self._thread is None:
                 # A daemon: a request that hangs must not hold the process after `close`.

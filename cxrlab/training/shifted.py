@@ -42,8 +42,9 @@ class ShiftedValidation(pl.Callback):
         images = batch["image"].clone()
         index = batch["index"].to(images.device)
         for turn, change in enumerate(self._changes):
-            rows = index.clamp(min=0) % len(self._changes) == turn
-            images[rows] = change(batch["image"][rows])
+            rows = torch.nonzero(index.clamp(min=0) % len(self._changes) == turn)[:, 0]
+            if len(rows):
+                images[rows] = change(batch["image"][rows])
         with trainer.precision_plugin.forward_context():
             logits = pl_module(images).float()
         self._found.append((logits, batch["target"], index))

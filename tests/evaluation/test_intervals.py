@@ -209,7 +209,7 @@ def test_ten_thousand_images_take_under_five_seconds(make_rows) -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth_in_95_of_100_studies() -> None:
-    found = misses(patients=200, separation=3.0, trials=1000, draws=2000)
+    found = misses(patients=100, separation=3.0, trials=1000, draws=1000)
     for name in ("auroc", "auprc", "accuracy", "recall", "specificity", "brier", "nll"):
         above, below, held = found[name]
         assert held + above + below == 1000, name

@@ -150,3 +150,18 @@ def test_metrics_that_wait_wait_once() -> None:
 
 def test_closing_an_empty_one_is_nothing() -> None:
     assert Outbox(Server(), "http://server", 5).close() == []
+
+
+def test_metrics_given_while_others_are_on_their_way_are_sent_as_well() -> None:
+    asked: list[Parcel] = []
+
+    def deliver(parcel: Parcel) -> None:
+        asked.append(parcel)
+        if len(asked) == 1:
+            box.put(Metrics())  # when all that this delivery sends has been counted
+
+    box = Outbox(deliver, "http://server", 5.0)
+    box.put(Metrics())
+    time.sleep(0.2)
+    assert box.close() == []
+    assert asked == [Metrics(), Metrics()]

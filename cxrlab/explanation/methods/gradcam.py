@@ -35,13 +35,8 @@ class GradCAM(Method):
     def maps(self, question: Question) -> Tensor:
         """Signed maps (B, H, W), in logits a pixel."""
         layer = spatial_layer(question.network, question.images[:1])
-        batches = zip(
-            question.images.split(self.batch_size),
-            question.classes.split(self.batch_size),
-            strict=True,
-        )
         found = []
-        for images, classes in batches:
+        for images, classes in question.parts(self.batch_size):
             with watched(layer) as seen:
                 logits = question.logits(images, classes)
             (gradient,) = torch.autograd.grad(logits.sum(), seen)

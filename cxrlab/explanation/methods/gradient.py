@@ -30,15 +30,8 @@ class InputXGradient(Method):
     def maps(self, question: Question) -> Tensor:
         """Signed maps (B, H, W), in logits a pixel."""
         explainer = CaptumInputXGradient(question.logits)
-        batches = zip(
-            question.images.split(self.batch_size),
-            question.classes.split(self.batch_size),
-            strict=True,
-        )
         found = [
-            explainer.attribute(images.clone().requires_grad_(), additional_forward_args=classes)[
-                :, 0
-            ].detach()
-            for images, classes in batches
+            explainer.attribute(images.clone().requires_grad_(), additional_forward_args=classes)
+            for images, classes in question.parts(self.batch_size)
         ]
-        return torch.cat(found)
+        return torch.cat(found)[:, 0].detach()

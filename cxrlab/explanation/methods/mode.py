@@ -32,11 +32,14 @@ class Question:
         """The logits (B,) of some classes (B,), of images or changed images (B, 1, H, W)."""
         return explained_logits(self.network, inputs, classes)
 
+    def parts(self, size: int) -> list[tuple[Tensor, Tensor]]:
+        """Images (b, 1, H, W) and their classes (b,), at most `size` at a time."""
+        return list(zip(self.images.split(size), self.classes.split(size), strict=True))
+
     def output(self, batch_size: int) -> Tensor:
         """The explained logits (B,), without gradients."""
         with torch.no_grad():
-            pairs = zip(self.images.split(batch_size), self.classes.split(batch_size), strict=True)
-            return torch.cat([self.logits(*pair) for pair in pairs])
+            return torch.cat([self.logits(*part) for part in self.parts(batch_size)])
 
 
 def explained_logits(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:

@@ -112,9 +112,8 @@ def _shortcut(result: Result) -> Iterator[Finding]:
             f"{_name(result.name)}: no shortcut",
             f"{marker:.1%} of the positive evidence lies on the planted marker.",
         )
-    interval = result.metrics.intervals.get("border_share")
     border = result.metrics.values.get("border_share", 0.0)
-    if (interval.low if interval else border) > BORDER * _BORDER_AREA:
+    if _at_least(result, "border_share") > BORDER * _BORDER_AREA:
         yield Finding(
             "warning",
             f"{_name(result.name)}: evidence at the border",
@@ -123,13 +122,18 @@ def _shortcut(result: Result) -> Iterator[Finding]:
         )
 
 
+def _at_least(result: Result, name: str) -> float:
+    """The lower end of a measure's interval; without one the value, 0 where it is absent."""
+    interval = result.metrics.intervals.get(name)
+    return interval.low if interval else result.metrics.values.get(name, 0.0)
+
+
 def _faithful(result: Result, chance: Result) -> Iterator[Finding]:
     value = result.metrics.values.get("insertion_less_deletion")
     floor = chance.metrics.values.get("insertion_less_deletion")
     if value is None or floor is None:
         return
-    interval = result.metrics.intervals.get("insertion_less_deletion")
-    if (interval.low if interval else value) <= floor:
+    if _at_least(result, "insertion_less_deletion") <= floor:
         yield Finding(
             "warning",
             f"{_name(result.name)}: evidence that decides little",
@@ -142,9 +146,8 @@ def _place(result: Result) -> Iterator[Finding]:
     mass, area = result.metrics.values.get("mass_in_mask"), lesion_area(result.study)
     if mass is None or area is None:
         return
-    interval = result.metrics.intervals.get("mass_in_mask")
     told = f"{mass:.0%} of the positive evidence lies in the lesions, which cover {area:.1%}"
-    if (interval.low if interval else mass) <= area:
+    if _at_least(result, "mass_in_mask") <= area:
         yield Finding(
             "warning",
             f"{_name(result.name)}: evidence outside the lesions",
