@@ -26,7 +26,14 @@ from cxrlab.cores import cores
 from cxrlab.errors import TrialsFailedError, UserError
 from cxrlab.sweeps.plan import Plan, check_tuned, make_plan
 from cxrlab.sweeps.proposals import Grid, Proposals
-from cxrlab.sweeps.records import LOCK_FILE, Sweep, read_sweep, read_trials, without_repeated
+from cxrlab.sweeps.records import (
+    LOCK_FILE,
+    Sweep,
+    command_line,
+    read_sweep,
+    read_trials,
+    without_repeated,
+)
 
 _FREE = ("sweep.trials=", "sweep.seeds=")  # may differ when a sweep goes on
 _log = logging.getLogger("cxrlab")
@@ -183,7 +190,7 @@ def _run(
     *,
     width: int,
 ) -> None:
-    from cxrlab.sweeps import parent, summary
+    from cxrlab.sweeps import lost, parent, summary
     from cxrlab.sweeps.launch import launch_all, stopped_by_sigterm
 
     _log.info("sweep %s in %s", sweep.name, folder)
@@ -192,15 +199,16 @@ def _run(
         try:
             with stopped_by_sigterm():
                 sweep.write(folder)
-                parent.settle(sweep, folder, run.uri, "KILLED", "its process ended")
+                lost.send_left(read_trials(folder), config.tracking)
+                lost.settle(sweep, folder, run.uri, "KILLED", "its process ended")
                 proposals = _proposals(sweep, folder, config, plan, jobs, width)
                 launch_all(proposals, launcher, sweep, folder, run.uri, width)
         except (KeyboardInterrupt, UserError) as error:
             stopped = error
             if isinstance(error, KeyboardInterrupt):
-                _log.warning("the sweep stops; go on with: %s", parent.command_line(sweep.name))
-        records = parent.settle(sweep, folder, run.uri, "KILLED", "the sweep was stopped")
-        parent.track_failures(sweep, records, config.tracking, run.uri)
+                _log.warning("the sweep stops; go on with: %s", command_line(sweep.name))
+        records = lost.settle(sweep, folder, run.uri, "KILLED", "the sweep was stopped")
+        lost.track_failures(sweep, records, config.tracking, run.uri)
         records = without_repeated(sweep, records)
         if records:
             summary.summarise(sweep, records, run)

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 
 from cxrlab.config.validate import nearest
 from cxrlab.errors import UserError, warn
-from cxrlab.sweeps import parent
+from cxrlab.sweeps import lost
 from cxrlab.sweeps.proposals import Proposals
 from cxrlab.sweeps.records import Sweep, TrialRecord, read_trials
 from cxrlab.sweeps.trial import one_line
@@ -52,7 +52,7 @@ def launch_all(
     while batch := proposals.next(width if first else None):
         jobs = dict(enumerate(batch.jobs, batch.first))
         _launch(launcher, jobs, folder)
-        records = parent.settle(sweep, folder, uri, "FAILED", "its process was killed")
+        records = lost.settle(sweep, folder, uri, "FAILED", "its process was killed")
         proposals.learn([record for record in records if record.number in jobs])
         if first:
             check_logged(sweep.objective, records)

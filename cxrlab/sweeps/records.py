@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -200,3 +202,9 @@ def shown(text: str) -> str:
     except ValueError:
         return text
     return f"{number:.3g}" if len(text) > 7 else text
+
+
+def command_line(name: str) -> str:
+    """The command that the user typed, with the sweep's name, by which it goes on."""
+    named = [] if any(a.startswith("sweep.name=") for a in sys.argv) else [f"sweep.name={name}"]
+    return shlex.join(["python", "-m", "cxrlab.train", *sys.argv[1:], *named])
