@@ -23,30 +23,12 @@ def main(config: CompareConfig) -> None:
     """Find the runs before anything heavy is imported, then compare them."""
     from hydra.core.hydra_config import HydraConfig
 
-    folders = find_runs(config)
+    from cxrlab.serving.runs import find_folders
+
+    folders = find_folders(config.runs, config.tracking, key="runs")
     output = Path(HydraConfig.get().runtime.output_dir)
     compare(config, folders, output)
     print(output)
-
-
-def find_runs(config: CompareConfig) -> list[Path]:
-    """The folders of the runs, in their order.
-
-    Raises:
-        UserError: a name means no run or several, or two mean the same.
-    """
-    from cxrlab.errors import UserError
-    from cxrlab.serving.runs import find_folder
-
-    found: dict[Path, str] = {}
-    for name in config.runs:
-        folder = find_folder(name, config.tracking, key="runs")
-        if (other := found.setdefault(folder.resolve(), name)) != name:
-            raise UserError(
-                f"runs=[{','.join(config.runs)}]: {other} and {name} are the same run; "
-                "name each run once"
-            )
-    return list(found)
 
 
 def compare(config: CompareConfig, folders: list[Path], output: Path) -> Comparison:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlab.config.app import command
 from cxrlab.config.no_effect import refuse_without_effect
-from cxrlab.layout import BEST
+from cxrlab.errors import UserError
 
 if TYPE_CHECKING:
     from cxrlab.config.commands import EvaluateConfig
@@ -22,38 +23,45 @@ def main(config: EvaluateConfig) -> None:
     """Find the run before anything heavy is imported, then evaluate."""
     from hydra.core.hydra_config import HydraConfig
 
-    from cxrlab.serving.runs import find_folder
+    from cxrlab.serving.runs import find_folders
 
     refuse_without_effect(HydraConfig.get().overrides.task)
-    folder = find_folder(config.run, config.tracking)
+    folders = find_folders(config.run, config.tracking)
     output = Path(HydraConfig.get().runtime.output_dir)
-    evaluate(config, folder, output)
+    evaluate(config, folders, output)
     print(output)
 
 
-def evaluate(config: EvaluateConfig, folder: Path, output: Path) -> Evaluation:
+def evaluate(config: EvaluateConfig, folders: Sequence[Path], output: Path) -> Evaluation:
     """Compute every number again, or score a dataset; print, write and track them.
 
     Args:
         config: what to evaluate.
-        folder: of the finished run, which is not changed.
+        folders: of the finished run, or of several that decide together; they are not changed.
         output: folder for the tables, numbers and figures.
 
     Raises:
-        UserError: the run is not finished, or the dataset can't be scored by it.
+        UserError: a run is not finished, the dataset can't be scored by it, or several runs have
+            no dataset to score.
     """
     from cxrlab.evaluation import stage
     from cxrlab.evaluation.summary import print_results
     from cxrlab.tracking.derived import derived_run, run_label
 
-    found = again(folder, config.bootstrap) if config.data is None else score(config, folder)
+    if config.data is None and len(folders) > 1:
+        raise UserError(
+            f"run=[{','.join(config.run)}]: each has predictions of its own, none has those of all "
+            "together; add the images to score: data=NAME split=test"
+        )
+    found = again(folders[0], config.bootstrap) if config.data is None else score(config, folders)
+    labels = " + ".join(run_label(folder)[:8] for folder in folders)
     stage.write(found, output, config.bootstrap)
     with derived_run(
         config.tracking,
         command="evaluate",
-        name=f"evaluate {run_label(folder)[:8]}{f' on {config.data.name}' if config.data else ''}",
+        name=f"evaluate {labels}{f' on {config.data.name}' if config.data else ''}",
         output=output,
-        tags={"cxrlab.evaluated": run_label(folder)},
+        tags={"cxrlab.evaluated": ",".join(map(run_label, folders))},
         params=config.model_dump(mode="json"),
     ) as run:
         run.log_metrics(found.values())
@@ -76,8 +84,8 @@ def again(folder: Path, draws: int) -> Evaluation:
     return replace(told, metrics=metrics)
 
 
-def score(config: EvaluateConfig, folder: Path) -> Evaluation:
-    """The run on a dataset, as its `test`; calibration and threshold are the run's."""
+def score(config: EvaluateConfig, folders: Sequence[Path]) -> Evaluation:
+    """The runs on a dataset, as its `test`; calibration and threshold are theirs."""
     import torch
 
     from cxrlab.allocator import keep_freed_memory
@@ -86,14 +94,17 @@ def score(config: EvaluateConfig, folder: Path) -> Evaluation:
     from cxrlab.evaluation import stage
     from cxrlab.evaluation.evaluation import Evaluation
     from cxrlab.serving.dataset import dataset_for, known_digests, predict_dataset
-    from cxrlab.serving.predictor import Predictor
+    from cxrlab.serving.ensemble import load_predictor
+    from cxrlab.serving.runs import checkpoint_in
     from cxrlab.tracking.ids import hash_patients
 
     assert config.data is not None
-    known = known_digests(folder) if config.seen == "drop" else frozenset()
+    known: frozenset[str] = frozenset()
+    if config.seen == "drop":
+        known = known.union(*map(known_digests, folders))
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = Predictor.load(folder / BEST, device)
+    predictor = load_predictor([checkpoint_in(folder) for folder in folders], device)
     found = load_manifest(config.data)
     manifest = dataset_for(predictor, found, config.labels, config.split, config.data)
     if config.tracking.patient_ids == "hashed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,28 +22,30 @@ def main(config: PredictConfig) -> None:
     """Find the images before anything heavy is imported, then predict them."""
     files = find_images(config.input)
     output = output_file(config.output)
-    from cxrlab.serving.runs import find_checkpoint
+    from cxrlab.serving.runs import checkpoint_in, find_folders
 
-    predict_files(find_checkpoint(config.run, config.tracking), files, output)
+    folders = find_folders(config.run, config.tracking)
+    predict_files([checkpoint_in(folder) for folder in folders], files, output)
     print(output)
 
 
-def predict_files(checkpoint: Path, files: list[Path], output: Path) -> None:
-    """Predict image files and write the table as CSV.
+def predict_files(checkpoints: Sequence[Path], files: list[Path], output: Path) -> None:
+    """Predict image files by a run, or by several together, and write the table as CSV.
 
     Raises:
-        UserError: the checkpoint or every file is unreadable, or the table can't be written.
+        UserError: a checkpoint or every file is unreadable, or the table can't be written.
     """
     import torch
 
     from cxrlab.allocator import keep_freed_memory
     from cxrlab.evaluation.predictions import write_predictions
-    from cxrlab.serving.predictor import Predictor
+    from cxrlab.serving.ensemble import load_predictor
 
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    _log.info("predicting %d images with %s on %s", len(files), checkpoint, device)
-    table = Predictor.load(checkpoint, device).predict(files)
+    named = ", ".join(map(str, checkpoints))
+    _log.info("predicting %d images with %s on %s", len(files), named, device)
+    table = load_predictor(checkpoints, device).predict(files)
     write_predictions(table, output)
     if (table["error"] != "").all():
         raise UserError(

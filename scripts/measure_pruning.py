@@ -34,6 +34,8 @@ OPTIONS = (
     "explanation=none", "tracking=none", "evaluation.bootstrap=0", "trainer.progress_bar=false",
 )  # fmt: skip
 
+PLACES = {"CXRLAB_DATA", "CXRLAB_WEIGHTS", "CXRLAB_CACHE"}
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -121,8 +123,13 @@ def _computed() -> float:
 
 
 def _train(own: Sequence[str], overrides: Sequence[str], folder: Path) -> None:
+    # Relative to where the user is, and not to the folder of the search.
+    places = {name: str(Path(os.environ[name]).absolute()) for name in PLACES & os.environ.keys()}
     command = [sys.executable, "-m", "cxrlab.train", *OPTIONS, *own, *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | places, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
 

@@ -13,11 +13,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from cxrlab.compare import compare, find_runs
+from cxrlab.compare import compare
 from cxrlab.config.commands import CompareConfig
 from cxrlab.config.paths import conf_dir
 from cxrlab.config.validate import validate
 from cxrlab.errors import UserError
+from cxrlab.serving.runs import find_folders
 from cxrlab.task import Task
 from cxrlab.tracking.find import OUTPUT_TAG
 from cxrlab.tracking.store import Store, open_store
@@ -27,6 +28,7 @@ FILES = ("comparison.csv", "comparison.json", "comparison.png")
 _LIGHT = """
 import sys
 import cxrlab.compare
+from cxrlab.serving.runs import find_folders
 from cxrlab.config.commands import CompareConfig
 from cxrlab.config.schema import TrackingConfig
 tracking = TrackingConfig(
@@ -34,7 +36,7 @@ tracking = TrackingConfig(
     grace=0,
 )
 config = CompareConfig(runs=sys.argv[1:], split="test", bootstrap=0, tracking=tracking)
-assert len(cxrlab.compare.find_runs(config)) == 2
+assert len(find_folders(config.runs, config.tracking)) == 2
 heavy = {"torch", "mlflow", "pandas", "matplotlib"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
@@ -58,6 +60,10 @@ def pair(tmp_path: Path) -> list[Path]:
         write_run(tmp_path / "one", size=60),
         write_run(tmp_path / "two", size=60, quality=3.0, seed=4, backbone="resnet50"),
     ]
+
+
+def _found(config: CompareConfig) -> list[Path]:
+    return find_folders(config.runs, config.tracking, key="runs")
 
 
 def tracked(store: Store, folder: Path) -> str:
@@ -101,12 +107,12 @@ def test_runs_are_found_by_id_prefix_latest_and_folder(store: Store, pair: list[
     one, two = (tracked(store, folder) for folder in pair)
     known = ["tracking=local", f"tracking.uri={store.uri}"]
     for names in ([one, "latest"], [one[:12], two], [str(pair[0]), two]):
-        assert find_runs(configured(f'runs=["{names[0]}","{names[1]}"]', *known)) == pair
+        assert _found(configured(f'runs=["{names[0]}","{names[1]}"]', *known)) == pair
     for name in (str(pair[1]), "latest", f"{pair[0]}/../two"):
         with pytest.raises(UserError, match=r"are the same run; name each run once"):
-            find_runs(configured(f'runs=["{two}","{name}"]', *known))
+            _found(configured(f'runs=["{two}","{name}"]', *known))
     with pytest.raises(UserError, match=r"^runs=nosuch: neither a folder nor a run in "):
-        find_runs(configured(f"runs=[{two},nosuch]", *known))
+        _found(configured(f"runs=[{two},nosuch]", *known))
 
 
 @pytest.mark.parametrize("task", [TWO, THREE, FINDINGS], ids=lambda task: task.kind)

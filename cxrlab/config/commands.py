@@ -5,11 +5,33 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from cxrlab.config.datasets import DataConfig
 from cxrlab.config.schema import AttributionConfig, MethodName, Samples, TrackingConfig
 from cxrlab.config.section import Positive, Section
+
+
+def _run_names(value: object) -> tuple[str, ...]:
+    named = list(value) if isinstance(value, list | tuple) else [value]
+    if any(isinstance(name, float) for name in named):
+        raise ValueError("a run id was read as a number; quote it: '[\"12e4\",latest]'")
+    names = tuple(str(name) for name in named if name not in (None, ""))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is named twice; name each run once")
+    return names
+
+
+def _any(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names no run; give its id, a prefix of one, latest or its folder")
+    return names
+
+
+RunNames = Annotated[tuple[str, ...], BeforeValidator(_run_names)]
+Runs = Annotated[RunNames, AfterValidator(_any)]
+"""One run or several."""
 
 
 class AuditConfig(Section):
@@ -73,7 +95,7 @@ class DiskConfig(Section):
 class PredictConfig(Section):
     """From image files to a table of probabilities and decisions."""
 
-    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
+    run: Runs = Field(description="run id, prefix, latest or the run's folder; several: averaged")
     input: str = Field(description="image file, folder or glob")
     output: str | None = Field(description="CSV file; null: predictions.csv in the run folder")
     tracking: TrackingConfig
@@ -89,7 +111,6 @@ class PredictConfig(Section):
 class _OnDataset(Section):
     """What a finished run needs to be held against a dataset."""
 
-    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
     seen: Literal["drop", "keep"] = Field(description="images that the run knows already")
     labels: dict[str, str | tuple[str, ...]] | None = Field(
         description="for each class of the model, what stands for it; null: the same name"
@@ -102,6 +123,7 @@ class _OnDataset(Section):
 class EvaluateConfig(_OnDataset):
     """The numbers of a finished run, or of another dataset."""
 
+    run: Runs = Field(description="run id, prefix, latest or the run's folder; several: averaged")
     data: DataConfig | None = Field(description="dataset to score; null: the run's predictions")
     split: Literal["train", "val", "test"] | None = Field(
         description="images of this split of the dataset; null: all"
@@ -111,6 +133,7 @@ class EvaluateConfig(_OnDataset):
 class ExplainConfig(_OnDataset):
     """Attribution maps of a finished run, and their quality."""
 
+    run: str = Field(min_length=1, description="run id, prefix, latest or the run's folder")
     data: DataConfig | None = Field(description="dataset to explain; null: the run's test images")
     split: Literal["train", "val", "test"] | None = Field(
         description="images of this split; null: of the run's own data test, else all"
@@ -162,24 +185,17 @@ class DemoConfig(Section):
 class CompareConfig(Section):
     """Finished runs on the same images."""
 
-    runs: tuple[str, ...] = Field(description="run ids, prefixes, latest or folders; at least two")
+    runs: RunNames = Field(description="run ids, prefixes, latest or folders; at least two")
     split: Literal["val", "test"] = Field(description="which predictions to compare")
     bootstrap: Samples = Field(description="draws of patients for intervals and p; 0: none")
     tracking: TrackingConfig
 
-    @field_validator("runs", mode="before")
+    @field_validator("runs")
     @classmethod
-    def _several(cls, value: object) -> tuple[str, ...]:
-        named = list(value) if isinstance(value, list | tuple) else [value]
-        if any(isinstance(name, float) for name in named):
-            raise ValueError("a run id was read as a number; quote it: 'runs=[\"12e4\",latest]'")
-        names = tuple(str(name) for name in named if name is not None)
-        if len(names) < 2:
+    def _several(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) < 2:
             raise ValueError("a comparison needs two runs at least; give runs=[RUN,RUN]")
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0]} is named twice; name each run once")
-        return names
+        return value
 
 
 class ExportConfig(Section):

@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
-RuleKind = Literal["youden", "sensitivity", "specificity", "cost", "number"]
+RuleKind = Literal["youden", "balanced", "sensitivity", "specificity", "cost", "number"]
 
 _VALID = (
-    "youden, sensitivity:X or specificity:X with 0 < X <= 1, cost:FN/FP with what a missed and a "
-    "false case cost, or a number in [0, 1]"
+    "youden, balanced, sensitivity:X or specificity:X with 0 < X <= 1, cost:FN/FP with what a "
+    "missed and a false case cost, or a number in [0, 1]"
 )
-_NAMES = ("youden", "sensitivity", "specificity", "cost")
+_NAMES = ("youden", "balanced", "sensitivity", "specificity", "cost")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Rule:
     Attributes:
         kind: how the threshold is found; `number`: it is given.
         level: the sensitivity or specificity to reach, what a missed case costs where a false one
-            costs 1, or the given threshold; None for youden.
+            costs 1, or the given threshold; None for youden and balanced.
     """
 
     kind: RuleKind
@@ -44,8 +44,8 @@ def parse_rule(text: str | float) -> Rule:
     """Read a threshold rule.
 
     Args:
-        text: `youden`, `sensitivity:X`, `specificity:X`, `cost:FN/FP` (such as `cost:5/1`, or
-            `cost:5`) or a number in [0, 1].
+        text: `youden`, `balanced`, `sensitivity:X`, `specificity:X`, `cost:FN/FP` (such as
+            `cost:5/1`, or `cost:5`) or a number in [0, 1].
 
     Raises:
         ValueError: no such rule, or a level that is no number or out of range; the message
@@ -62,10 +62,10 @@ def parse_rule(text: str | float) -> Rule:
         close = difflib.get_close_matches(name, _NAMES, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"{written!r} is no threshold rule; {hint}valid: {_VALID}")
-    if name == "youden":
+    if name in ("youden", "balanced"):
         if colon:
-            raise ValueError(f"{written!r}: youden takes no level; valid: {_VALID}")
-        return Rule("youden")
+            raise ValueError(f"{written!r}: {name} takes no level; valid: {_VALID}")
+        return Rule(cast("RuleKind", name))
     if name == "cost":
         return Rule("cost", _cost(written, level_text))
     level = _number(level_text)

@@ -45,6 +45,8 @@ def choose_threshold(
     * `youden` takes the greatest J = sensitivity + specificity - 1 (Youden, Cancer 1950); among
       equal cuts the one in the widest gap, which small shifts of the scores disturb least, then
       the more sensitive one.
+    * `balanced` takes the cut at which a logistic curve through all scores calls both classes
+      equally likely; see `balanced_cut`.
     * `sensitivity:X` takes, of the cuts with sensitivity >= X, the most specific, then the most
       sensitive; `specificity:X` the mirror image.
     * `cost:FN/FP` takes the least sum of costs over the split's images, at its own prevalence;
@@ -78,8 +80,26 @@ def choose_threshold(
             f"threshold={parsed} can't be chosen: {where} has {found}; "
             f"give a number such as threshold=0.5, or a {origin} split with both classes"
         )
-    value = _Cuts.of(positive, score).choose(parsed, where)
+    if parsed.kind == "balanced":
+        value = _balanced(score[positive], score[~positive], where)
+    else:
+        value = _Cuts.of(positive, score).choose(parsed, where)
     return Threshold(value, str(parsed), origin)
+
+
+def _balanced(
+    positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64], where: str
+) -> float:
+    from cxrlab.evaluation.balanced import balanced_cut  # brings scipy
+
+    cut = balanced_cut(positive, negative)
+    if cut is None:
+        warn(
+            f"the scores of {where} do not tell the classes apart (those with the disease score no "
+            "higher), so the threshold is 0.5; train longer or give a number"
+        )
+        return 0.5
+    return cut
 
 
 def choose_thresholds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlab.config.paths import store_dir
@@ -36,13 +37,38 @@ def find_folder(name: str, config: TrackingConfig, *, key: str = "run") -> Path:
     return found
 
 
+def find_folders(names: Sequence[str], config: TrackingConfig, *, key: str = "run") -> list[Path]:
+    """The folders of several runs, in their order; see `find_folder`.
+
+    Raises:
+        UserError: a name means no run or several, or two mean the same.
+    """
+    found: dict[Path, str] = {}
+    for name in names:
+        folder = find_folder(name, config, key=key)
+        if (other := found.setdefault(folder.resolve(), name)) != name:
+            raise UserError(
+                f"{key}=[{','.join(names)}]: {other} and {name} are the same run; "
+                "name each run once"
+            )
+    return list(found)
+
+
 def find_checkpoint(name: str, config: TrackingConfig) -> Path:
     """Find the best checkpoint of a run, named as for `find_folder`.
 
     Raises:
         UserError: no run or several are meant, or there is no checkpoint in its folder.
     """
-    folder = find_folder(name, config)
+    return checkpoint_in(find_folder(name, config))
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The best checkpoint in a run's folder.
+
+    Raises:
+        UserError: there is none.
+    """
     if not (folder / BEST).is_file():
-        raise UserError(f"run={name}: {folder} holds no {BEST}; give the folder of a trained run")
+        raise UserError(f"run={folder}: it holds no {BEST}; give the folder of a trained run")
     return folder / BEST

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
 import cxrlab
 from cxrlab.config.rule import Rule, parse_rule
@@ -43,6 +45,7 @@ def rates(target: np.ndarray, score: np.ndarray, value: float) -> tuple[float, f
     ("text", "rule"),
     [
         ("youden", Rule("youden")),
+        ("balanced", Rule("balanced")),
         (" sensitivity:0.97 ", Rule("sensitivity", 0.97)),
         ("specificity:1", Rule("specificity", 1.0)),
         ("cost:5/1", Rule("cost", 5.0)),
@@ -70,6 +73,7 @@ def test_rules_are_read(text: str | float, rule: Rule) -> None:
         ("specificity:0", "needs a level"),
         ("specificity:nan", "needs a level"),
         ("youden:0.5", "takes no level"),
+        ("balanced:0.5", "balanced takes no level"),
         ("cost", "needs what a missed and a false case cost"),
         ("cost:0/1", "both above 0"),
         ("cost:5/0", "both above 0"),
@@ -80,7 +84,7 @@ def test_rules_are_read(text: str | float, rule: Rule) -> None:
         ("inf", "outside"),
         ("nan", "no threshold rule"),
         ("", "no threshold rule"),
-        ("best", "valid: youden, sensitivity:X"),
+        ("best", "valid: youden, balanced, sensitivity:X"),
         (True, "no threshold rule"),
     ],
 )
@@ -137,6 +141,42 @@ def test_the_cost_is_minimal_by_brute_force(case: list[tuple[int, float]], ratio
     cuts = [0.0, *score, *np.minimum(score + 1e-12, 1), 1.0]
     value = choose_threshold(f"cost:{ratio}", target, score).value
     assert cost(value) <= min(cost(cut) for cut in cuts) + 1e-9
+
+
+def test_balanced_is_the_middle_of_mirrored_classes_however_frequent() -> None:
+    well, ill = expit([-2.0, -1.0]), expit([1.0, 2.0])
+    one = choose_threshold("balanced", [0, 0, 1, 1], [*well, *ill])
+    assert one.value == pytest.approx(0.5, abs=1e-4)
+    moved = choose_threshold("balanced", [0, 0, 1, 1], expit(logit([*well, *ill]) + 1))
+    assert moved.value == pytest.approx(expit(1.0), abs=1e-4)
+    often = choose_threshold("balanced", [0] * 200 + [1] * 2000, [*well] * 100 + [*ill] * 1000)
+    assert often.value == pytest.approx(0.5, abs=0.15)
+
+
+def test_balanced_is_logistic_regression_with_balanced_classes() -> None:
+    generator = np.random.default_rng(0)
+    target = (np.arange(4000) % 5 == 0).astype(int)
+    logits = generator.normal(1.2 * target - 0.3, 1.0)
+    fit = LogisticRegression(C=1e9, class_weight="balanced").fit(logits[:, None], target)
+    expected = -fit.intercept_[0] / fit.coef_[0, 0]
+    found = choose_threshold("balanced", target, expit(logits)).value
+    assert logit(found) == pytest.approx(expected, abs=0.01)
+
+
+@given(
+    st.lists(st.floats(0.5, 1), min_size=1, max_size=20),
+    st.lists(st.floats(0, 0.4), min_size=1, max_size=20),
+)
+def test_balanced_is_a_probability_also_where_the_classes_do_not_overlap(
+    ill: list[float], well: list[float]
+) -> None:
+    found = choose_threshold("balanced", [1] * len(ill) + [0] * len(well), [*ill, *well]).value
+    assert 0 <= found <= 1
+
+
+def test_balanced_needs_scores_that_rise_with_disease(caplog: pytest.LogCaptureFixture) -> None:
+    assert choose_threshold("balanced", [1, 1, 0, 0], [0.1, 0.2, 0.6, 0.7]).value == 0.5
+    assert "do not tell the classes apart" in caplog.text
 
 
 def test_a_number_reads_no_scores() -> None:

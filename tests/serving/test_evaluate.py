@@ -47,7 +47,7 @@ def test_the_numbers_of_a_run_come_again(trained_run) -> None:
 
 def test_the_run_on_its_own_data_is_its_test(trained_run, configure, caplog) -> None:
     config = configure("data=chest_xray", f"data.root={trained_run.images}")
-    found = score(config, trained_run.output)
+    found = score(config, [trained_run.output])
     told = read_predictions(trained_run.output / TESTED).set_index("path")
     scored = found.tables["test"].set_index("path")
     assert set(scored.index) == set(told.index)
@@ -61,7 +61,7 @@ def test_the_run_on_its_own_data_is_its_test(trained_run, configure, caplog) -> 
 
 def test_images_that_the_run_knows_can_be_kept(trained_run, configure) -> None:
     config = configure("data=chest_xray", f"data.root={trained_run.images}", "seen=keep")
-    table = score(config, trained_run.output).tables["test"]
+    table = score(config, [trained_run.output]).tables["test"]
     assert len(table) == len(list(trained_run.images.rglob("*.jpeg")))
 
 
@@ -76,7 +76,7 @@ def test_a_copied_training_image_is_known_under_any_name(
         for name, table in (("new", tested), ("old", trained)):
             path = table.loc[table["label"] == label, "path"].iloc[0]
             shutil.copy(trained_run.images / path, folder / label / f"{name}.jpeg")
-    found = score(configure("data=image_folder", f"data.root={folder}"), trained_run.output)
+    found = score(configure("data=image_folder", f"data.root={folder}"), [trained_run.output])
     assert sorted(found.tables["test"]["path"]) == ["NORMAL/new.jpeg", "PNEUMONIA/new.jpeg"]
 
 
@@ -90,9 +90,9 @@ def test_another_dataset_with_other_names(trained_run, configure, tmp_path: Path
     (folder / "ill" / "broken.jpeg").write_bytes(b"\xff\xd8 no image")
     here = ("data=image_folder", f"data.root={folder}", "seen=keep")
     with pytest.raises(UserError, match="none has the same name"):
-        score(configure(*here), trained_run.output)
+        score(configure(*here), [trained_run.output])
     config = configure(*here, "labels={PNEUMONIA: ill, NORMAL: well}", "batch_size=3")
-    found = evaluate(config, trained_run.output, tmp_path / "out")
+    found = evaluate(config, [trained_run.output], tmp_path / "out")
     table = read_predictions(tmp_path / "out" / TESTED)
     assert len(table) == len(images)
     assert set(table["label"]) == {"NORMAL", "PNEUMONIA"}
@@ -104,7 +104,7 @@ def test_another_dataset_with_other_names(trained_run, configure, tmp_path: Path
 
 def test_only_one_split(trained_run, configure) -> None:
     here = ("data=chest_xray", f"data.root={trained_run.images}", "seen=keep")
-    found = score(configure(*here, "split=test"), trained_run.output)
+    found = score(configure(*here, "split=test"), [trained_run.output])
     told = read_predictions(trained_run.output / TESTED)
     assert set(found.tables["test"]["path"]) == set(told["path"])
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_evaluated_is_one_line(trained_run, configure, tmp_path: 
     (copy / "data/manifest.csv").unlink()
     config = configure("data=chest_xray", f"data.root={trained_run.images}")
     with pytest.raises(UserError, match="seen=keep"):
-        score(config, copy)
+        score(config, [copy])
 
 
 def test_a_split_that_the_dataset_lacks(trained_run, configure, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_split_that_the_dataset_lacks(trained_run, configure, tmp_path: Path) 
         shutil.copy(image, folder / label)
     config = configure("data=image_folder", f"data.root={folder}", "split=test")
     with pytest.raises(UserError, match="has no such split of its own"):
-        score(config, trained_run.output)
+        score(config, [trained_run.output])
 
 
 def test_the_command_prints_where_it_wrote(trained_run, compose, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_if_no_file_can_be_read_the_table_says_why(trained_run, tmp_path: Path) 
     bad.touch()
     output = tmp_path / "there" / "table.csv"
     with pytest.raises(UserError, match=r"none of 1 files can be read, first .*: empty file"):
-        predict_files(trained_run.checkpoint, [bad], output)
+        predict_files([trained_run.checkpoint], [bad], output)
     assert pd.read_csv(output)["error"].tolist() == ["empty file"]
 
 
