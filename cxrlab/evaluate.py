@@ -104,7 +104,8 @@ def score(config: EvaluateConfig, folders: Sequence[Path]) -> Evaluation:
         known = known.union(*map(known_digests, folders))
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = load_predictor([checkpoint_in(folder) for folder in folders], device)
+    checkpoints = [checkpoint_in(*each) for each in zip(folders, config.run, strict=True)]
+    predictor = load_predictor(checkpoints, device)
     found = load_manifest(config.data)
     manifest = dataset_for(predictor, found, config.labels, config.split, config.data)
     if config.tracking.patient_ids == "hashed":

@@ -22,10 +22,9 @@ def main(config: PredictConfig) -> None:
     """Find the images before anything heavy is imported, then predict them."""
     files = find_images(config.input)
     output = output_file(config.output)
-    from cxrlab.serving.runs import checkpoint_in, find_folders
+    from cxrlab.serving.runs import find_checkpoints
 
-    folders = find_folders(config.run, config.tracking)
-    predict_files([checkpoint_in(folder) for folder in folders], files, output)
+    predict_files(find_checkpoints(config.run, config.tracking), files, output)
     print(output)
 
 

@@ -60,15 +60,25 @@ def find_checkpoint(name: str, config: TrackingConfig) -> Path:
     Raises:
         UserError: no run or several are meant, or there is no checkpoint in its folder.
     """
-    return checkpoint_in(find_folder(name, config))
+    return checkpoint_in(find_folder(name, config), name)
 
 
-def checkpoint_in(folder: Path) -> Path:
-    """The best checkpoint in a run's folder.
+def checkpoint_in(folder: Path, name: str) -> Path:
+    """The best checkpoint in the folder of a run that the user named `name`.
 
     Raises:
         UserError: there is none.
     """
     if not (folder / BEST).is_file():
-        raise UserError(f"run={folder}: it holds no {BEST}; give the folder of a trained run")
+        raise UserError(f"run={name}: {folder} holds no {BEST}; choose a trained run")
     return folder / BEST
+
+
+def find_checkpoints(names: Sequence[str], config: TrackingConfig) -> list[Path]:
+    """The best checkpoints of several runs, in their order; see `find_folders`.
+
+    Raises:
+        UserError: a name means no run or several, two mean the same, or one has no checkpoint.
+    """
+    folders = find_folders(names, config)
+    return [checkpoint_in(*each) for each in zip(folders, names, strict=True)]
