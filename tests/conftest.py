@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ from cxrlab.config.commands import (
 from cxrlab.config.paths import conf_dir
 from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
+
+# A shell lets what it runs in the background ignore Ctrl-C, and the commands under test inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Compose = Callable[..., Config]
 # MLflow puts the code that a loaded model carries before it, for the rest of the process.

@@ -105,6 +105,7 @@ def open_run(session: Session, store: Store | None, tags: Mapping[str, str]) -> 
     for section in ("resume", "resume_changed", "sweep"):  # not part of what is repeated
         del parameters[section]
     write_config(session)  # before the run is in the store, so that every one there can go on
+    opened: Run | None = None
     try:
         with start_run(
             store,
@@ -118,11 +119,13 @@ def open_run(session: Session, store: Store | None, tags: Mapping[str, str]) -> 
         ) as run:
             # At once, so that a process that dies leaves the way to its run.
             write_atomically(run.output / ID_FILE, run.run_id)
+            opened = run
             yield run
     except KeyboardInterrupt:
-        logging.getLogger("cxrlab").warning(
-            "interrupted; go on with: python -m cxrlab.train resume=%s", run.run_id
-        )
+        if opened is not None:
+            logging.getLogger("cxrlab").warning(
+                "interrupted; go on with: python -m cxrlab.train resume=%s", opened.run_id
+            )
         raise
 
 

@@ -89,3 +89,14 @@ def test_the_sheet_of_samples_reads_no_more_than_it_shows(
         Waiting(session.output), session, SimpleNamespace(data=counted), audit(data)
     )
     assert 0 < pixels.read <= 8
+
+
+def test_ctrl_c_before_the_run_exists_stays_ctrl_c(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record, "start_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), record.open_run(session, None, {}):
+        pass
