@@ -96,15 +96,22 @@ class PredictConfig(Section):
     """From image files to a table of probabilities and decisions."""
 
     run: Runs = Field(description="run id, prefix, latest or the run's folder; several: averaged")
-    input: str = Field(description="image file, folder or glob")
-    output: str | None = Field(description="CSV file; null: predictions.csv in the run folder")
+    input: str = Field(description="image file, folder, glob, or CSV file with a column path")
+    output: str | None = Field(
+        description="CSV file, which is continued if it is there; null: a new one in the run folder"
+    )
+    gate: bool = Field(description="no decision on images unlike the training images")
+    heatmaps: bool = Field(description="draw the evidence, in a folder beside the table")
+    method: MethodName = Field(description="how heat maps are made")
     tracking: TrackingConfig
 
     @field_validator("input", mode="before")
     @classmethod
     def _named(cls, value: str | None) -> str:
         if not value:
-            raise ValueError("names no images; give input=PATH of a file, a folder or a glob")
+            raise ValueError(
+                "names no images; give input=PATH of a file, a folder, a glob or a CSV list"
+            )
         return value
 
 

@@ -187,6 +187,10 @@ class EvaluationConfig(Section):
         description="how validation turns scores into probabilities"
     )
     bootstrap: Samples = Field(description="draws of patients for the 95 % intervals; 0: none")
+    review: Fraction = Field(description="share of validation whose decision is one to review")
+    refuse: Fraction | None = Field(
+        description="share of validation that the gate for other images may refuse; null: no gate"
+    )
     shifts: tuple[Shift, ...] = Field(
         description="changes of the validation images that help to choose the operating point"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from cxrlab.evaluation.figures import draw_figures
 from cxrlab.evaluation.grouping import report_columns
 from cxrlab.evaluation.intervals import add_intervals
 from cxrlab.evaluation.metrics import Metrics, evaluate_table
-from cxrlab.evaluation.operating_point import OperatingPoint
+from cxrlab.evaluation.operating_point import OperatingPoint, margins
 from cxrlab.evaluation.predictions import prediction_table, scores, write_predictions
 from cxrlab.evaluation.predictive_figures import draw_predictive_values
 from cxrlab.evaluation.predictive_values import predictive_value_table
 from cxrlab.evaluation.subgroup_figures import draw_subgroups
 from cxrlab.evaluation.subgroups import subgroup_table
-from cxrlab.evaluation.threshold import choose_threshold, choose_thresholds
+from cxrlab.evaluation.threshold import Threshold, choose_threshold, choose_thresholds
 from cxrlab.layout import EVALUATION, FIGURES
 from cxrlab.task import Task
 
@@ -40,7 +41,7 @@ def choose_operating_point(
     config: EvaluationConfig,
     origin: str = "val",
 ) -> OperatingPoint:
-    """Calibration and thresholds from validation.
+    """Calibration, thresholds and the margin of what is to be reviewed, from validation.
 
     Args:
         rows: the validation rows of a manifest.
@@ -54,13 +55,15 @@ def choose_operating_point(
     table = prediction_table(rows, logits, task, calibration=Calibration(), thresholds=())
     probability = scores(table, task, "probability")
     calibration = fit_calibration(config.calibration, logits, target)
-    if task.kind == "multiclass":
-        return OperatingPoint(calibration, ())
+    cuts: tuple[Threshold, ...] = ()
     if task.kind == "binary":
-        return OperatingPoint(calibration, (choose_threshold(rule, target, probability, origin),))
-    truth = target.astype(np.float32)
-    cuts = choose_thresholds(rule, truth, probability, task.classes, origin)
-    return OperatingPoint(calibration, cuts)
+        cuts = (choose_threshold(rule, target, probability, origin),)
+    elif task.kind == "multilabel":
+        truth = target.astype(np.float32)
+        cuts = choose_thresholds(rule, truth, probability, task.classes, origin)
+    point = OperatingPoint(calibration, cuts)
+    found = margins(logits.reshape(len(logits), -1), point.cuts)
+    return replace(point, margin=float(np.quantile(found, config.review)))
 
 
 def evaluate(

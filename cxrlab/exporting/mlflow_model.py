@@ -24,7 +24,7 @@ from cxrlab.exporting.graph import describe
 from cxrlab.model.normalise import Normalise
 from cxrlab.model.views import Views
 from cxrlab.serving.predictor import Predictor
-from cxrlab.serving.pyfunc import DESCRIPTION, HEAT_MAP, IMAGE, NETWORK, encoded
+from cxrlab.serving.pyfunc import DESCRIPTION, GATE, HEAT_MAP, IMAGE, NETWORK, encoded
 from cxrlab.task import Task
 
 # What `cxrlab.serving.pyfunc` imports of other packages; no Lightning, timm or Hydra.
@@ -40,8 +40,8 @@ _CODE = (
     "evaluation/predictions.py", "evaluation/threshold.py", "explanation/__init__.py",
     "explanation/attribution.py", "explanation/maps.py", "explanation/methods/*.py",
     "explanation/quality/__init__.py", "explanation/quality/evidence.py", "model/__init__.py",
-    "model/normalise.py", "model/views.py", "serving/__init__.py", "serving/heatmaps.py",
-    "serving/predictor.py", "serving/pyfunc*.py",
+    "model/normalise.py", "model/views.py", "serving/__init__.py", "serving/gate.py",
+    "serving/heatmaps.py", "serving/predictor.py", "serving/pyfunc*.py", "serving/stream.py",
 )  # fmt: skip
 _SETTINGS = "explanation/base.yaml"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -60,7 +60,8 @@ def save_model(predictor: Predictor, run: str, folder: Path) -> None:
         normalise, behind = _parts(predictor.single_look)
         size, channels = predictor.image_size, normalise.mean.shape[1]
         _write_graph(behind, (2, channels, size, size), network)
-        described = {**describe(predictor, run), **_looks(predictor), **_plain(normalise)}
+        gate = {"gate": predictor.gate.plain() if predictor.gate else None}
+        described = {**describe(predictor, run), **_looks(predictor), **_plain(normalise), **gate}
         description.write_text(json.dumps(described, indent=2))
         code = Path(temporary, "cxrlab")
         _copy_code(code)
@@ -80,16 +81,21 @@ def signature(task: Task) -> ModelSignature:
     """What goes in, what comes out, and what can be asked for."""
     scores = [name for kind in SCORES for name in score_columns(task, kind)]
     decisions = [name.replace("target", "decision", 1) for name in task.target_columns]
+    cut = [] if task.kind == "multiclass" else decisions
+    thresholds = [name.replace("decision", "threshold", 1) for name in cut]
     outputs: list[ColSpec | TensorSpec] = [
         *(ColSpec("double", name, required=False) for name in scores),
         *(ColSpec("long", name, required=False) for name in decisions),
-        ColSpec("string", "error"),
+        *(ColSpec("double", name, required=False) for name in thresholds),
+        *(ColSpec("string", name) for name in ("verdict", "reason", "error")),
         ColSpec("string", HEAT_MAP, required=False),
     ]
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), IMAGE)]),
         outputs=Schema(outputs),
-        params=ParamSchema([ParamSpec(HEAT_MAP, "boolean", False)]),
+        params=ParamSchema(
+            [ParamSpec(HEAT_MAP, "boolean", False), ParamSpec(GATE, "boolean", True)]
+        ),
     )
 
 

@@ -41,8 +41,9 @@ def load_predictor(checkpoints: Sequence[Path], device: torch.device) -> Predict
     """The predictor of a run, or of several that decide together.
 
     The members' logits over their temperatures are averaged. Each has chosen its threshold on
-    validation images of its own, which others may have trained on, so the thresholds are averaged
-    too, as logits over temperatures, and nothing is chosen anew.
+    validation images of its own, which others may have trained on, so the thresholds and margins
+    are averaged too, as logits over temperatures, and nothing is chosen anew. The gate is that of
+    the first, for all have seen images of one kind.
 
     Args:
         checkpoints: of the runs.
@@ -57,11 +58,13 @@ def load_predictor(checkpoints: Sequence[Path], device: torch.device) -> Predict
         return first
     for checkpoint, member in zip(checkpoints, members, strict=True):
         _check(first, member, checkpoint.parents[1])
-    heats = [member.point.calibration.temperature for member in members]
+    points = [member.point for member in members]
+    heats = [point.calibration.temperature for point in points]
+    margin = float(np.mean([p.margin / heat for p, heat in zip(points, heats, strict=True)]))
     return replace(
         first,
         network=Ensemble([member.network for member in members], heats).eval(),
-        point=OperatingPoint(Calibration(), _thresholds([m.point for m in members])),
+        point=OperatingPoint(Calibration(), _thresholds(points), margin),
     )
 
 

@@ -22,8 +22,8 @@ from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.threshold import show_probability
 from cxrlab.files import read_yaml
 from cxrlab.page import data_uri
-from cxrlab.predict import find_images
 from cxrlab.serving.heatmaps import METHOD, HeatMap, heat_maps
+from cxrlab.serving.inputs import find_images
 from cxrlab.serving.predictor import Predictor
 from cxrlab.serving.runs import find_checkpoint
 
@@ -108,21 +108,23 @@ class LoadedRun:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return cls(checkpoint.parents[1], Predictor.load(checkpoint, device))
 
-    def predict(self, images: Named) -> pd.DataFrame:
+    def predict(self, images: Named, *, gate: bool = True) -> pd.DataFrame:
         """Predict image files.
 
         Args:
-            images: a file, a folder with all below it, a glob, or several of them.
+            images: a file, a folder with all below it, a glob, a CSV list, or several of them.
+            gate: whether images that are unlike the training images get no decision.
 
         Returns:
             A row a file, as in `predictions.csv`: `path`, `logit`, `probability`, `calibrated`,
-            `decision` (1 is positive) and `error`, why a file can't be read; with more than two
+            `decision` (1 is positive) and its `threshold`, `verdict` (`decide`, `review` or
+            `abstain`) and its `reason`, and `error`, why a file can't be read; with more than two
             classes `logit_<class>` and so on.
 
         Raises:
             UserError: there is no such file.
         """
-        return self.predictor.predict(_files(images))
+        return self.predictor.predict(_files(images), gate=gate)
 
     def explain(
         self, images: Named, *, method: str = METHOD, explained: str | None = None

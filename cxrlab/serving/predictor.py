@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,29 +15,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrlab.config.datasets import Preprocess
-from cxrlab.cores import cores
-from cxrlab.data.images import UnreadableImageError, decode, read_file
+from cxrlab.data.images import Decoded, decode
 from cxrlab.errors import UserError, warn
-from cxrlab.evaluation.operating_point import OperatingPoint
+from cxrlab.evaluation.operating_point import OperatingPoint, margins
 from cxrlab.evaluation.predictions import prediction_table
 from cxrlab.model.views import Views
 from cxrlab.progress import progress
+from cxrlab.serving.gate import Gate
+from cxrlab.serving.stream import stream
 from cxrlab.task import Task
 
-# On a CPU a few images an activation, at most 64 MB, stay close to the core, and glibc hands a
-# thread larger blocks only page by page; a GPU is kept busy by large batches alone.
-_BATCH = {"cpu": 4, "cuda": 64}
 _NAMED = 3
+NEAR = "near the threshold, where decisions are least certain"
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What became of B files: errors, empty for readable ones, and logits, 0 for the others."""
-
-    errors: list[str]
-    logits: FloatArray
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,7 @@ class Predictor:
         image_size: side S of the square input, pixels.
         preprocess: how a file's image becomes that square.
         point: from logits to calibrated probabilities and decisions.
+        gate: what tells images of the kind that it was trained on; None where it never learnt.
     """
 
     network: nn.Module
@@ -63,6 +51,7 @@ class Predictor:
     image_size: int
     preprocess: Preprocess
     point: OperatingPoint
+    gate: Gate | None = None
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> Predictor:
@@ -89,42 +78,47 @@ class Predictor:
             image_size=classifier.image_size,
             preprocess=Preprocess.model_validate(saved["hyper_parameters"]["preprocess"]),
             point=OperatingPoint.from_plain(saved["operating_point"]),
+            gate=None if saved.get("gate") is None else Gate.from_plain(saved["gate"]),
         )
 
-    def predict(self, files: Sequence[Path]) -> pd.DataFrame:
+    def predict(self, files: Sequence[Path], *, gate: bool = True) -> pd.DataFrame:
         """Predict image files; those that can't be read are named in the table and a warning.
-
-        Memory holds a few batches a core, and the table, however many files there are.
 
         Args:
             files: N image files, one at least.
+            gate: whether images that are unlike the training images get no decision.
 
         Returns:
-            N rows in the order of the files: `path`, the scores and decisions of
-            `prediction_table` (empty where the file can't be read), and `error`, the reason why
-            it can't, or the empty text.
+            N rows in the order of the files; see `table`.
 
         Raises:
             UserError: an output of the network is not finite, or a DICOM file needs a package.
         """
-        done: list[_Batch] = []
+        parts = []
         with progress(len(files), "predicting") as advance:
-            for batch in self._batches(files):
-                done.append(batch)
-                advance(len(batch.errors))
-        errors = [error for batch in done for error in batch.errors]
-        _warn_of([f"{file}: {error}" for file, error in zip(files, errors, strict=True) if error])
-        logits = np.concatenate([batch.logits for batch in done])
-        return self.table([str(file) for file in files], errors, logits)
+            for part in stream(self, files, gate=gate):
+                parts.append(part)
+                advance(len(part))
+        table = pd.concat(parts, ignore_index=True)
+        warn_of_unreadable(table)
+        return table
 
     @property
     def single_look(self) -> nn.Module:
         """The network that looks once, at the whole image, which is what is explained."""
         return self.network.network if isinstance(self.network, Views) else self.network
 
+    def decode(self, content: bytes, name: str = "") -> Decoded:
+        """Decode a file's content; arguments and errors as of `data.images.decode`."""
+        return decode(content, self.image_size, self.preprocess, name)
+
     def square(self, content: bytes, name: str = "") -> NDArray[np.uint8]:
-        """Decode a file's content, (S, S); arguments and errors as of `data.images.decode`."""
-        return decode(content, self.image_size, self.preprocess, name).pixels
+        """The decoded square (S, S) alone."""
+        return self.decode(content, name).pixels
+
+    def refusal(self, image: Decoded) -> str:
+        """Why an image is none that the model can judge, or the empty text."""
+        return self.gate.refusal(image) if self.gate else ""
 
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8]) -> FloatArray:
@@ -141,14 +135,26 @@ class Predictor:
         return output.double().cpu().numpy()
 
     def table(
-        self, paths: Sequence[str], errors: Sequence[str], logits: FloatArray
+        self,
+        paths: Sequence[str],
+        errors: Sequence[str],
+        logits: FloatArray,
+        refusals: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """What is told of N images; see `predict`.
+        """What is told of N images.
 
         Args:
             paths: their names.
             errors: why an image can't be read, or the empty text.
             logits: (N, K), K being 1 for two classes; of no matter where there is an error.
+            refusals: why the gate refuses an image, or the empty text; None: it lets all through.
+
+        Returns:
+            N rows: `path`; the scores and decisions of `prediction_table` and their `threshold`
+            (of a finding `threshold_<class>`; none for more than two classes); `verdict`:
+            `decide`, `review` where the decision hangs on little, `abstain` where the gate
+            refuses; `reason` of the latter two; `error`. Scores and decision are empty where
+            there is an error or a refusal.
 
         Raises:
             UserError: a logit is not finite.
@@ -166,51 +172,38 @@ class Predictor:
         ).drop(columns=["path", *unknown])
         decisions = [name for name in map(str, table) if name.startswith("decision")]
         table = table.astype(dict.fromkeys(decisions, "Int64"))  # which can be empty
-        error = pd.Series(list(errors), name="error", dtype="str")
-        return pd.concat([named, table.where(error == ""), error], axis=1)
+        for name, cut in zip(decisions, self.point.cuts, strict=False):
+            table[name.replace("decision", "threshold", 1)] = cut
+        error, refused = _texts("error", errors), _texts("reason", refusals or [""] * len(paths))
+        near = pd.Series(margins(logits, self.point.cuts) < self.point.margin)
+        verdict = _texts("verdict", ["decide"] * len(paths)).mask(near, "review")
+        verdict = verdict.mask(refused != "", "abstain").mask(error != "", "")
+        reason = refused.mask(verdict == "review", NEAR)
+        scored = table.where((error == "") & (refused == ""))
+        return pd.concat([named, scored, verdict, reason, error], axis=1)
 
-    def _batches(self, files: Sequence[Path]) -> Iterator[_Batch]:
-        """Each thread takes a batch all the way, on a CPU with one core for its network.
 
-        So all cores are busy to the end. A network that computes on all of them at once makes
-        each wait for the slowest in every layer, and for the threads that decode.
-        """
-        workers, intra_op = cores(), torch.get_num_threads()
-        size = min(_BATCH[self.device.type], -(-len(files) // workers))
-        # A GPU computes one batch at a time; more would take its memory and gain nothing.
-        turn = Lock() if self.device.type == "cuda" else nullcontext()
+def columns(predictor: Predictor) -> list[str]:
+    """The columns of its tables."""
+    nothing = np.zeros((1, predictor.task.outputs))
+    return list(map(str, predictor.table([""], [""], nothing)))
 
-        def work(start: int) -> _Batch:
-            images = [self._decode(file) for file in files[start : start + size]]
-            readable = [image for image in images if not isinstance(image, str)]
-            errors = [image if isinstance(image, str) else "" for image in images]
-            logits = np.zeros((len(images), self.task.outputs))
-            if readable:
-                with turn:
-                    found = self.logits(np.stack(readable))
-                logits[[not error for error in errors]] = found.reshape(-1, self.task.outputs)
-            return _Batch(errors, logits)
 
-        waiting: deque[Future[_Batch]] = deque()
-        try:
-            with ThreadPoolExecutor(
-                workers, initializer=torch.set_num_threads, initargs=(1,)
-            ) as pool:
-                for start in range(0, len(files), size):
-                    waiting.append(pool.submit(work, start))
-                    if len(waiting) > 2 * workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-        finally:
-            torch.set_num_threads(intra_op)  # threads that start later take the last number set
+def warn_of_unreadable(table: pd.DataFrame) -> None:
+    """Name the first of the files that can't be read, if there are any."""
+    bad = table[table["error"] != ""]
+    if len(bad):
+        first = bad.head(_NAMED)
+        named = [f"{file}: {why}" for file, why in zip(first["path"], first["error"], strict=True)]
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        warn(
+            f"{len(bad)} files can't be read and get no prediction "
+            f"({'; '.join(named)}{more}); the column error names each: replace them"
+        )
 
-    def _decode(self, file: Path) -> NDArray[np.uint8] | str:
-        """The square (S, S) of a file, or the reason why there is none."""
-        try:
-            return self.square(read_file(file), file.name)
-        except UnreadableImageError as error:
-            return str(error)
+
+def _texts(name: str, values: Sequence[str]) -> pd.Series[str]:
+    return pd.Series(list(values), name=name, dtype="str")
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
@@ -228,12 +221,3 @@ def _read(checkpoint: Path) -> dict[str, Any]:
             "python -m cxrlab.train resume=RUN, or choose another run"
         )
     return saved
-
-
-def _warn_of(unreadable: Sequence[str]) -> None:
-    if unreadable:
-        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
-        warn(
-            f"{len(unreadable)} files can't be read and get no prediction "
-            f"({'; '.join(unreadable[:_NAMED])}{more}); the column error names each: replace them"
-        )

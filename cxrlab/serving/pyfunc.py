@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrlab.config.datasets import Preprocess
-from cxrlab.data.images import UnreadableImageError
+from cxrlab.data.images import Decoded, UnreadableImageError
 from cxrlab.errors import UserError
 from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.model.normalise import Normalise
 from cxrlab.model.views import Views
+from cxrlab.serving.gate import Gate
 from cxrlab.serving.heatmaps import heat_maps
 from cxrlab.serving.predictor import Predictor
 from cxrlab.task import Task
 
-IMAGE, HEAT_MAP = "image", "heatmap"
+IMAGE, HEAT_MAP, GATE = "image", "heatmap", "gate"
 NETWORK, DESCRIPTION = "network", "description"  # artifacts
 _BATCH = 16
 
@@ -55,37 +56,44 @@ class ServedModel(PythonModel):
             context: not needed.
             model_input: column `image`: a file's bytes, the same in base64, or gray values (H, W)
                 as an array or nested lists.
-            params: `heatmap`: whether to add a column of overlays, PNG in base64.
+            params: `heatmap`: whether to add a column of overlays, PNG in base64; `gate`: whether
+                images that are unlike the training images get no decision.
 
         Returns:
-            A row an image: the scores and decisions of `predictions.csv`, and `error`.
+            A row an image: the columns of `predictions.csv` but `path`.
         """
+        given = params or {}
         read = [_read(value, self.predictor) for value in model_input[IMAGE]]
-        squares = {i: found for i, found in enumerate(read) if not isinstance(found, str)}
+        images = {i: found for i, found in enumerate(read) if not isinstance(found, str)}
         errors = [found if isinstance(found, str) else "" for found in read]
+        refusals = [""] * len(read)
+        if given.get(GATE, True):
+            refusals = [
+                self.predictor.refusal(images[i]) if i in images else "" for i in range(len(read))
+            ]
         logits = np.zeros((len(read), self.predictor.task.outputs))
-        pixels = np.stack(list(squares.values())) if squares else None
+        pixels = np.stack([image.pixels for image in images.values()]) if images else None
         if pixels is not None:
             # A long request must not take the memory of a long batch.
             starts = range(0, len(pixels), _BATCH)
             parts = [self.predictor.logits(pixels[start : start + _BATCH]) for start in starts]
-            logits[list(squares)] = np.concatenate(parts).reshape(len(pixels), -1)
+            logits[list(images)] = np.concatenate(parts).reshape(len(pixels), -1)
         names = [str(i) for i in range(len(read))]
-        table = self.predictor.table(names, errors, logits).drop(columns="path")
-        if (params or {}).get(HEAT_MAP):
+        table = self.predictor.table(names, errors, logits, refusals).drop(columns="path")
+        if given.get(HEAT_MAP):
             overlays: list[str | None] = [None] * len(read)
             maps = [] if pixels is None else heat_maps(self.predictor, pixels)
-            for position, drawn in zip(squares, maps, strict=True):
+            for position, drawn in zip(images, maps, strict=True):
                 overlays[position] = _png(drawn.overlay)
             table[HEAT_MAP] = overlays
         # JSON has no word for a missing number.
         return table.astype(object).where(table.notna(), None)
 
 
-def _read(value: object, predictor: Predictor) -> NDArray[np.uint8] | str:
-    """The square of an image, or why there is none."""
+def _read(value: object, predictor: Predictor) -> Decoded | str:
+    """An image, or why there is none."""
     try:
-        return predictor.square(_content(value))
+        return predictor.decode(_content(value))
     except (UnreadableImageError, UserError) as error:
         return str(error)
 
@@ -122,6 +130,7 @@ def _predictor(described: Mapping[str, Any], graph: nn.Module) -> Predictor:
         image_size=described["image_size"],
         preprocess=Preprocess.model_validate(described["preprocess"]),
         point=OperatingPoint.from_plain(described["operating_point"]),
+        gate=None if described["gate"] is None else Gate.from_plain(described["gate"]),
     )
 
 

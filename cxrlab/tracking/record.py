@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from cxrlab.data.datamodule import ImageDataModule
     from cxrlab.evaluation.evaluation import Evaluation
     from cxrlab.model.classifier import Classifier
+    from cxrlab.serving.gate import Gate
 
 _UPLOADED = (PREDICTIONS, EVALUATION, FIGURES, EXPLANATIONS, CHECKPOINTS, METRICS_FILE)
 _USED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
@@ -217,8 +218,10 @@ def _write_augmented(
     sheet.save(file)
 
 
-def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> None:
-    """Log the final metrics and keep the operating point with the best checkpoint."""
+def write_results(
+    run: Run, evaluation: Evaluation, gate: Gate | None, classifier: Classifier
+) -> None:
+    """Log the final metrics; keep operating point and gate with the best checkpoint."""
     step = max(1, classifier.trainer.global_step)
     run.log_metrics(evaluation.values(), step)
     file = run.output / BEST
@@ -226,6 +229,7 @@ def write_results(run: Run, evaluation: Evaluation, classifier: Classifier) -> N
     # `last.ckpt` is there to go on from; this one is to be used, and needs no optimizer.
     checkpoint = {name: saved[name] for name in _USED}
     checkpoint["operating_point"] = asdict(evaluation.point)
+    checkpoint["gate"] = gate.plain() if gate else None
     changed = file.with_suffix(".new")
     torch.save(checkpoint, changed)
     changed.replace(file)

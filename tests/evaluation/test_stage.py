@@ -12,12 +12,19 @@ from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 from cxrlab.evaluation import stage
 from cxrlab.evaluation.calibration import fit_temperature
+from cxrlab.evaluation.operating_point import margins
 from cxrlab.evaluation.predictions import read_predictions, scores
 from cxrlab.evaluation.threshold import choose_threshold
 from cxrlab.task import Task
 
 CONFIG = EvaluationConfig(
-    batch_size=8, test=True, calibration="temperature", bootstrap=200, shifts=()
+    batch_size=8,
+    test=True,
+    calibration="temperature",
+    bootstrap=200,
+    review=0.1,
+    refuse=None,
+    shifts=(),
 )
 FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
 TASKS = {
@@ -110,3 +117,23 @@ def test_shifted_images_move_the_operating_point_and_are_told_of(make_rows, tmp_
     stage.write(moved, tmp_path, draws=200)
     groups = pd.read_csv(tmp_path / "evaluation" / "subgroups_val_shifted.csv")
     assert {"lighter", "coarse"} <= set(groups["group"])
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_share_of_validation_nearest_to_another_decision_is_for_review(
+    make_rows, kind: str
+) -> None:
+    manifest, logits = study(make_rows, TASKS[kind])
+    point = stage.evaluate(manifest, logits, "youden", CONFIG).point
+    found = margins(logits["val"].reshape(40, -1), point.cuts)
+    assert np.mean(found < point.margin) == pytest.approx(CONFIG.review)
+
+
+def test_margins_by_hand() -> None:
+    binary = margins(np.array([[2.0], [-1.0]]), (1 / (1 + np.exp(-0.5)),))
+    np.testing.assert_allclose(binary, [1.5, 1.5])
+    three = margins(np.array([[3.0, 1.0, 2.5], [0.0, 0.0, -4.0]]), ())
+    np.testing.assert_allclose(three, [0.5, 0.0])
+    findings = margins(np.array([[3.0, -0.2], [-5.0, 9.0]]), (0.5, 0.5))
+    np.testing.assert_allclose(findings, [0.2, 5.0])
+    assert np.isfinite(margins(np.array([[0.0]]), (0.0,))).all()

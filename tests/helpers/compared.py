@@ -95,7 +95,13 @@ def write_run(
     }
     manifest = Manifest("study", Path(), task, pd.concat(rows, ignore_index=True))
     config = EvaluationConfig(
-        batch_size=8, test=True, calibration="temperature", bootstrap=0, shifts=()
+        batch_size=8,
+        test=True,
+        calibration="temperature",
+        bootstrap=0,
+        review=0,
+        refuse=None,
+        shifts=(),
     )
     evaluate(manifest, logits, rule, config).write(folder)
     if configuration:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from cxrlab.errors import UserError
 from cxrlab.evaluation.predictions import read_predictions
 from cxrlab.model.classifier import Classifier
-from cxrlab.serving.predictor import Predictor
+from cxrlab.serving import stream as streaming
+from cxrlab.serving.gate import Gate
+from cxrlab.serving.predictor import NEAR, Predictor
 from cxrlab.task import Task
 
 SCORES = ["logit", "probability", "calibrated"]
@@ -55,7 +58,10 @@ def test_an_unreadable_file_is_named_and_stops_no_other(
     ("task", "decisions"),
     [
         (Task.exclusive(("a", "b", "c")), ["decision"]),
-        (Task.multilabel(("a", "b", "c")), ["decision_a", "decision_b", "decision_c"]),
+        (
+            Task.multilabel(("a", "b", "c")),
+            [f"{what}_{name}" for what in ("decision", "threshold") for name in "abc"],
+        ),
     ],
     ids=["multiclass", "multilabel"],
 )
@@ -66,7 +72,7 @@ def test_every_class_has_its_columns(
     file = next((trained_run.images / "test").rglob("*.jpeg"))
     table = Predictor.load(checkpoint, torch.device("cpu")).predict([file, tmp_path / "no.png"])
     scores = [f"{kind}_{name}" for kind in SCORES for name in task.classes]
-    assert table.columns.tolist() == ["path", *scores, *decisions, "error"]
+    assert table.columns.tolist() == ["path", *scores, *decisions, "verdict", "reason", "error"]
     assert table[[*scores, *decisions]].isna().all(axis=1).tolist() == [False, True]
 
 
@@ -83,18 +89,48 @@ def test_the_number_of_threads_of_the_caller_is_left_alone(trained_run, predicto
 def test_no_more_files_are_in_flight_than_a_few_batches(trained_run, predictor, monkeypatch):
     """Memory stays the same however many files there are."""
     alive, most = 0, 0
-    batches = predictor._batches([next(trained_run.images.rglob("*.jpeg"))] * 400)
+    files = [next(trained_run.images.rglob("*.jpeg"))] * 400
 
-    def count(self, file: Path) -> str:
+    def count(predictor: Predictor, file: Path) -> str:
         nonlocal alive, most
         alive += 1
         most = max(most, alive)
         return "not read"
 
-    monkeypatch.setattr(Predictor, "_decode", count)
-    for batch in batches:
-        alive -= len(batch.errors)
+    monkeypatch.setattr(streaming, "_decode", count)
+    for rows in streaming.stream(predictor, files):
+        alive -= len(rows)
     assert 0 < most < 200
+
+
+def test_a_refused_image_gets_a_reason_and_no_number(trained_run, predictor, monkeypatch) -> None:
+    good = sorted((trained_run.images / "test").rglob("*.jpeg"))[:3]
+    nothing = np.zeros(1, np.float32)
+    gate = Gate(nothing, nothing[None], nothing, rest=1.0, limit=1.0, detail=0.0)
+    refused = iter(["", "blank", ""])
+    monkeypatch.setattr(Gate, "refusal", lambda self, image: next(refused))
+    guarded = replace(predictor, gate=gate)
+    found = guarded.predict(good).iloc[[i for i, r in enumerate(["", "blank", ""]) if r]]
+    assert guarded.predict(good, gate=False)["probability"].notna().all()
+    assert found["verdict"].tolist() == ["abstain"]
+    assert found["reason"].tolist() == ["blank"]
+    assert found[[*SCORES, "decision", "threshold"]].isna().all(axis=None)
+    assert found["error"].tolist() == [""]
+
+
+def test_what_lies_near_the_threshold_is_for_review(trained_run, predictor) -> None:
+    files = sorted((trained_run.images / "test").rglob("*.jpeg"))
+    logits = predictor.predict(files)["logit"].to_numpy()
+    (cut,) = predictor.point.cuts
+    distance = np.abs(logits - np.log(cut / (1 - cut)))
+    margin = float(np.median(distance))
+    careful = replace(predictor, point=replace(predictor.point, margin=margin))
+    table = careful.predict(files)
+    near = distance < margin
+    assert table["verdict"].tolist() == ["review" if n else "decide" for n in near]
+    assert table["reason"].tolist() == [NEAR if n else "" for n in near]
+    assert table["decision"].notna().all()
+    assert 0 < near.sum() < len(files)
 
 
 @pytest.mark.parametrize(

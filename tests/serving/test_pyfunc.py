@@ -98,7 +98,7 @@ def test_an_image_that_is_none_has_a_reason_and_stops_no_other(
     images = pd.DataFrame({"image": pd.Series([image, files[0].read_bytes()], dtype=object)})
     found = model.unwrap_python_model().predict(None, images, {"heatmap": True})
     assert reason in found["error"][0]
-    assert found.drop(columns="error").iloc[0].tolist() == [None] * 5
+    assert found.drop(columns=["error", "verdict", "reason"]).iloc[0].tolist() == [None] * 6
     assert found["error"][1] == ""
     assert found["heatmap"][1]
 
@@ -116,8 +116,9 @@ def test_a_heat_map_is_that_of_the_run(model, predictor, files) -> None:
 def test_the_model_is_described_and_has_an_example(folder: Path) -> None:
     info = mlflow.models.get_model_info(str(folder))
     assert info.signature.inputs.input_names() == ["image"]
-    assert info.signature.outputs.input_names() == [*SCORES, "decision", "error", "heatmap"]
-    assert info.signature.params.to_dict()[0]["name"] == "heatmap"
+    told = [*SCORES, "decision", "threshold", "verdict", "reason", "error", "heatmap"]
+    assert info.signature.outputs.input_names() == told
+    assert [each["name"] for each in info.signature.params.to_dict()] == ["heatmap", "gate"]
     assert info.saved_input_example_info is not None
     assert info.metadata == {"task": "binary", "classes": ["NORMAL", "PNEUMONIA"]}
     required = (folder / "requirements.txt").read_text()

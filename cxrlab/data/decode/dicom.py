@@ -2,14 +2,15 @@
 
 Gray values go through the modality LUT or rescale, then through the VOI LUT or the first window
 (PS3.3 C.11.1 and C.11.2); without either, 0..255 is the full range of Bits Stored. MONOCHROME1 is
-inverted. Pixel padding becomes black. Of the header nothing leaves but sizes and depths; messages
-quote no value that could name a patient.
+inverted. Pixel padding becomes black. Of the header nothing leaves but sizes, depths and modality;
+messages quote no value that could name a patient.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 import zlib
 
@@ -52,7 +53,7 @@ _PREAMBLE = 132
 _INFLATED = 2 * MAX_PIXELS + 1_000_000  # the largest image in 16-bit words, and a header
 _BLOCK = 1_000_000
 _ELEMENTS = (
-    *("Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames"),
+    *("Modality", "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
@@ -72,6 +73,7 @@ _PLUGINS = ("pydicom", "pyjpegls", "pillow", "pylibjpeg", "gdcm")
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _ONE_CHANNEL = (*_MONOCHROME, "PALETTE COLOR")
 _JPEG_END = b"\xff\xd9"
+_MODALITY = re.compile(r"[A-Z0-9]{0,8}")
 
 
 def read(content: bytes) -> Native:
@@ -113,7 +115,13 @@ def _facts(dataset: pydicom.Dataset) -> Facts:
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     if allocated not in (8, 16) or not 1 < stored <= allocated:
         raise UnreadableImageError(f"DICOM of {stored} bits in {allocated}; 8 and 16 are read")
-    return Facts("DICOM", height, width, stored, samples)
+    return Facts("DICOM", height, width, stored, samples, _modality(dataset))
+
+
+def _modality(dataset: pydicom.Dataset) -> str:
+    found = str(dataset.get("Modality") or "").strip()
+    # A code string by the standard; anything else might be a person's words.
+    return found if _MODALITY.fullmatch(found) else "?"
 
 
 def _native(dataset: pydicom.Dataset, facts: Facts) -> Native:

@@ -30,6 +30,7 @@ class Facts:
         width: pixels.
         bits: that a channel is stored with.
         channels: stored a pixel, alpha included; 1 for an index into a palette.
+        modality: of DICOM, such as DX; empty where the file does not say.
     """
 
     format: str
@@ -37,6 +38,7 @@ class Facts:
     width: int
     bits: int
     channels: int
+    modality: str = ""
 
 
 @dataclass(frozen=True)

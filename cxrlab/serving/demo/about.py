@@ -39,11 +39,13 @@ class About:
         run: its MLflow id, or the name of its folder.
         facts: by name.
         measured: a split each; none of a run whose results are not in its folder.
+        gate: whether it knows which images it can't judge.
     """
 
     run: str
     facts: dict[str, str]
     measured: tuple[Measured, ...]
+    gate: bool
 
 
 def about(folder: Path, predictor: Predictor, method: str) -> About:
@@ -67,6 +69,7 @@ def about(folder: Path, predictor: Predictor, method: str) -> About:
         measured=tuple(
             _measured(name, metrics[split]) for split, name in _SPLITS.items() if split in metrics
         ),
+        gate=predictor.gate is not None,
     )
 
 

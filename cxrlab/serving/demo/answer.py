@@ -51,15 +51,17 @@ class Answer:
 
     Attributes:
         decision: in words.
-        scores: one for two classes, else one a class or finding.
+        verdict: `decide`, `review` or `abstain`.
+        scores: one for two classes, else one a class or finding; none where it abstains.
         image: what the model sees, as the address of itself.
-        layer: the evidence to lay over it, the same.
+        layer: the evidence to lay over it, the same; empty where it abstains.
         explained: class or finding whose evidence it is.
         source: format and size of the file.
         warnings: cause and consequence, each a sentence.
     """
 
     decision: str
+    verdict: str
     scores: tuple[Score, ...]
     image: str
     layer: str
@@ -83,18 +85,25 @@ def answer(predictor: Predictor, content: bytes, name: str, method: MethodName) 
     """
     decoded = decode(content, predictor.image_size, predictor.preprocess, name)
     pixels = np.stack([decoded.pixels])  # a copy: torch wants to be able to write
+    facts = decoded.facts
+    source = f"{facts.format}, {facts.width} x {facts.height} pixels, {facts.bits} bits"
+    if refusal := predictor.refusal(decoded):
+        seen, why = _png(decoded.pixels), _sentence(refusal)
+        return Answer("none", "abstain", (), seen, "", "", source, (why,))
     table = predictor.table([""], [""], predictor.logits(pixels).reshape(1, -1))
     scores = _scores(predictor, table)
     heat_map = heat_maps(predictor, pixels, method=method)[0]
-    facts = decoded.facts
+    verdict, reason = str(table["verdict"].iloc[0]), str(table["reason"].iloc[0])
+    doubts = [_sentence(f"for review: {reason}")] if reason else []
     return Answer(
         decision=_decision(predictor, table, scores),
+        verdict=verdict,
         scores=scores,
         image=_png(decoded.pixels),
         layer=_png(np.ascontiguousarray(heat_map.layer[..., [2, 1, 0, 3]])),
         explained=heat_map.explained,
-        source=f"{facts.format}, {facts.width} x {facts.height} pixels, {facts.bits} bits",
-        warnings=tuple(_warnings(predictor, decoded, heat_map)),
+        source=source,
+        warnings=(*doubts, *_warnings(predictor, decoded, heat_map)),
     )
 
 
@@ -146,7 +155,7 @@ def _decision(predictor: Predictor, table: pd.DataFrame, scores: tuple[Score, ..
 def _warnings(predictor: Predictor, decoded: Decoded, heat_map: HeatMap) -> list[str]:
     height, width = decoded.facts.height, decoded.facts.width
     found = []
-    if np.ptp(decoded.pixels) == 0:
+    if np.ptp(decoded.pixels) == 0:  # where no gate has said so
         found.append("The image is of a single grey: there is nothing to judge.")
     stretched = predictor.preprocess.resize == "stretch"
     if stretched and max(height, width) >= _ELONGATED * min(height, width):
@@ -159,6 +168,10 @@ def _warnings(predictor: Predictor, decoded: Decoded, heat_map: HeatMap) -> list
     if heat_map.doubtful:
         found.append("The heat map does not add up to the model's output: don't rely on it.")
     return found
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _png(image: NDArray[np.uint8]) -> str:

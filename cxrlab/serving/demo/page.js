@@ -71,11 +71,15 @@ function show(card, answer) {
   fill(card, { ".status": answer.source, ".explained": answer.explained });
   for (const image of card.querySelectorAll(".seen")) image.src = answer.image;
   card.querySelector(".seen").alt = "The image as the model sees it";
-  const layer = card.querySelector(".layer");
-  layer.src = answer.layer;
-  layer.alt = `Heat map of the evidence for ${answer.explained}`;
-  const slider = card.querySelector("input");
-  slider.addEventListener("input", () => { layer.style.opacity = slider.value / 100; });
+  if (answer.layer) {
+    const layer = card.querySelector(".layer");
+    layer.src = answer.layer;
+    layer.alt = `Heat map of the evidence for ${answer.explained}`;
+    const slider = card.querySelector("input");
+    slider.addEventListener("input", () => { layer.style.opacity = slider.value / 100; });
+  } else {
+    card.querySelectorAll(".evidence").forEach((element) => element.remove());
+  }
   const about = document.createElement("small");
   about.textContent = "Decision";
   card.querySelector(".decision").replaceChildren(about, answer.decision);

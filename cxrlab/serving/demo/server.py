@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -69,7 +69,9 @@ def demo_app(checkpoint: Path, config: DemoConfig) -> ASGIApp:
     predictor = Predictor.load(checkpoint, device)
     # The first pass takes a second more, and tells whether the method fits the network.
     blank = np.zeros((predictor.image_size,) * 2, np.uint8)
-    answer(predictor, cv2.imencode(".png", blank)[1].tobytes(), "", config.method)
+    answer(
+        replace(predictor, gate=None), cv2.imencode(".png", blank)[1].tobytes(), "", config.method
+    )
     page = render(
         _HERE / "page.html.j2",
         about=about(checkpoint.parents[1], predictor, config.method),

@@ -8,9 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from helpers.browser import browse, free_port, running
 from playwright.sync_api import Page, expect
+
+from cxrlab.layout import BEST
+from cxrlab.serving.gate import Gate
 
 pytestmark = pytest.mark.browser
 EVIL = "<img src=x onerror=alert(1)>.jpeg"
@@ -23,6 +28,22 @@ def url(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("demo") / "demo.log"
     address = f"http://127.0.0.1:{port}"
     with running(command, {**os.environ, "OMP_NUM_THREADS": "1"}, address, log):
+        yield address
+
+
+@pytest.fixture
+def refusing(trained_run, tmp_path: Path) -> Iterator[str]:
+    """The address of a demo whose run lets no image through."""
+    nothing = np.zeros(1, np.float32)
+    gate = Gate(nothing, nothing[None], nothing + 1, rest=1.0, limit=1.0, detail=1e9)
+    saved = torch.load(trained_run.checkpoint, weights_only=True)
+    checkpoint = tmp_path / "run" / BEST
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({**saved, "gate": gate.plain()}, checkpoint)
+    port = free_port()
+    command = [sys.executable, "-m", "cxrlab.demo", f"run={tmp_path / 'run'}", f"port={port}"]
+    address = f"http://127.0.0.1:{port}"
+    with running(command, {**os.environ, "OMP_NUM_THREADS": "1"}, address, tmp_path / "log"):
         yield address
 
 
@@ -55,6 +76,20 @@ def test_files_become_cards(page: Page, files: list[Path], predictor, tmp_path: 
     drawn = good.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
     assert drawn == [32, 32, 32]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_an_image_that_the_gate_refuses_gets_a_reason_and_no_number(
+    refusing: str, files: list[Path]
+) -> None:
+    with browse(width=1000, height=800) as page:
+        page.goto(refusing)
+        expect(page.locator(".research")).to_contain_text("get no number")
+        page.set_input_files("#files", [files[0]])
+        card = page.locator(".card")
+        expect(card.locator(".decision")).to_contain_text("none")
+        expect(card.locator(".warnings")).to_have_text("No detail, as no radiograph has.")
+        expect(card.locator(".scores")).to_be_empty()
+        expect(card.locator(".evidence")).to_have_count(0)
 
 
 def test_what_can_not_be_sent_is_told_on_its_card(page: Page, tmp_path: Path) -> None:
