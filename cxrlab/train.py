@@ -109,6 +109,7 @@ def train(session: Session, data: PreparedData, callbacks: Sequence[pl.Callback]
         evaluation = _conclude(session, classifier, batches, run, hardware.device)
         record.report(run, tags)
         record.log_model(run, config.tracking)
+    record.register_model(run, store, config.registered)
     print_results(evaluation.metrics, data.manifest.task, thresholds=evaluation.point.thresholds)
     return run.run_id
 

@@ -274,6 +274,12 @@ class Config(Section):
 
     seed: int = Field(ge=0, lt=2**32, description="seed of weights, order, augmentation, dropout")
     threshold: str | float = Field(description="decision rule chosen on validation, or a number")
+    registered: str | None = Field(  # `register` is a method of every pydantic model
+        alias="register",
+        max_length=200,
+        pattern=r"^[\w .()+-]+$",
+        description="registered model whose next version the run becomes",
+    )
     resume: str | None = Field(description="run to continue: id, prefix, latest or its folder")
     resume_changed: bool = Field(description="continue although the data changed since")
     audit: Literal["stop", "warn"] = Field(description="fatal finding in the data: stop or go on")
@@ -298,4 +304,4 @@ class Config(Section):
 
     def plain(self) -> dict[str, Any]:
         """The configuration as dicts, lists, strings and numbers (for YAML and checkpoints)."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)

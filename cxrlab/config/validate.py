@@ -156,6 +156,11 @@ def _check_together(config: Config) -> None:
         )
     if config.data.split_file and not Path(config.data.split_file).expanduser().is_file():
         raise UserError(f"data.split_file={config.data.split_file}: no such file; give its path")
+    if config.registered and not (config.tracking.enabled and config.tracking.log_model):
+        raise UserError(
+            f"register={config.registered}: needs a logged model; take tracking=local or server, "
+            "tracking.log_model=true"
+        )
     _check_frozen(config)
     _check_processes(config)
     _check_tuned(config)

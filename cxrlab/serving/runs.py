@@ -10,6 +10,7 @@ from cxrlab.config.schema import TrackingConfig
 from cxrlab.errors import UserError
 from cxrlab.layout import BEST
 from cxrlab.tracking.find import LATEST, tracked_run
+from cxrlab.tracking.registry import SCHEME, registered_run
 from cxrlab.tracking.store import open_store
 
 
@@ -17,8 +18,8 @@ def find_folder(name: str, config: TrackingConfig, *, key: str = "run") -> Path:
     """Find the folder of a run.
 
     Args:
-        name: an MLflow run id, a unique prefix of one, `latest` (of those that finished), or the
-            run's folder.
+        name: an MLflow run id, a unique prefix of one, `latest` (of those that finished), the
+            run's folder, or a registered model, `models:/NAME/VERSION` or `models:/NAME@ALIAS`.
         config: where runs are kept.
         key: the configuration key that named it, for messages.
 
@@ -31,6 +32,8 @@ def find_folder(name: str, config: TrackingConfig, *, key: str = "run") -> Path:
     if not config.enabled:
         raise UserError(f"{key}={name}: no such folder, and tracking=none knows no other names")
     store = open_store(config.uri, store_dir())
+    if name.startswith(SCHEME):
+        name = registered_run(name, store, key=key)
     found = tracked_run(name, store, key=key, finished=True).output
     if not found.is_dir():
         raise UserError(f"{key}={name}: the run's folder {found} is gone; choose another run")

@@ -82,6 +82,10 @@ def make_plan(
             "resume: a sweep has many runs; go on with it by its name, sweep.name=NAME, "
             "and with one of its runs without -m"
         )
+    if any(key.lstrip("+~") == "register" for key in (*fixed, *swept)):
+        raise UserError(
+            "register: a sweep's trials are not registered; train the one you choose with it"
+        )
     _leave_test(fixed, swept, config)
     own = _own_choices(config, seed, folds)
     for key in own:

@@ -25,6 +25,7 @@ from cxrlab.config.schema import TrackingConfig
 from cxrlab.data.audit.findings import Audit
 from cxrlab.data.manifest import SPLITS
 from cxrlab.data.prepare import PreparedData
+from cxrlab.errors import UserError, warn
 from cxrlab.explanation.selection import panel_indices
 from cxrlab.files import write_atomically
 from cxrlab.layout import (
@@ -103,7 +104,12 @@ def open_run(session: Session, store: Store | None, tags: Mapping[str, str]) -> 
     """The session's run, new or reopened, with its params and tags."""
     config = session.config
     parameters = config.plain()
-    for section in ("resume", "resume_changed", "sweep"):  # not part of what is repeated
+    for section in (
+        "register",
+        "resume",
+        "resume_changed",
+        "sweep",
+    ):  # not part of what is repeated
         del parameters[section]
     write_config(session)  # before the run is in the store, so that every one there can go on
     opened: Run | None = None
@@ -146,7 +152,7 @@ def run_name(session: Session) -> str:
         return session.sweep.trial_name(session.overrides, session.job or 0)
     if session.config.tracking.name:
         return session.config.tracking.name
-    ignored = ("tracking", "resume", "hydra", "data.root", "data.cache", "model=")
+    ignored = ("tracking", "register", "resume", "hydra", "data.root", "data.cache", "model=")
     parts = []
     for override in session.overrides:
         key, _, value = override.lstrip("+~").partition("=")
@@ -263,3 +269,19 @@ def log_model(run: Run, config: TrackingConfig) -> None:
     from cxrlab.tracking.model import log_network
 
     log_network(run)
+
+
+def register_model(run: Run, store: Store | None, name: str | None) -> None:
+    """Make the run a version of the registered model `name`, if there is one and a store."""
+    if name is None or store is None:
+        return
+    from cxrlab.tracking.registry import register
+
+    try:
+        done = register(store, run.run_id, name)
+    except UserError as error:  # the run is whole, whatever becomes of its name
+        warn(f"register={name}: not registered ({error}); do so in the MLflow UI")
+        return
+    logging.getLogger("cxrlab").info(
+        "registered as models:/%s/%s, alias %s", done.name, done.version, done.alias
+    )

@@ -94,6 +94,8 @@ WRONG = {
     "data=dicom_folder data.root=/no/such/folder": ["/no/such/folder"],
     "data=medmnist data.pixels=100": ["data.pixels=100"],
     "resume=nosuchrun": ["resume=nosuchrun", "cxrlab.ui"],
+    "register=a/b": ["register=a/b"],
+    "register=mine tracking=none": ["register=mine", "tracking=local or server"],
     # folders that can't be written
     "hydra.run.dir=/dev/null/run": ["/dev/null", "hydra.run.dir=PATH"],
     "data.cache=/dev/null/cache": ["/dev/null/cache", "CXRLAB_CACHE"],

@@ -139,6 +139,7 @@ def test_a_trial_that_fails_before_its_run_gets_one(run_sweep, store, monkeypatc
         (("sweep=seeds", "sweep.seeds=1"), ["sweep.seeds=1", "at least 2"]),
         (("sweep=folds", "data.folds=null"), ["data.folds"]),
         (("-m", "resume=latest", "seed=1,2"), ["resume", "sweep.name"]),
+        (("-m", "register=mine", "seed=1,2"), ["register", "not registered"]),
         (("sweep=optuna", "sweep.space={model.dropout: inteval(0,1)}"), ["sweep.space"]),
         (("sweep=optuna", "model.dropout=interval(0.5,0.1)"), ["interval"]),
         (("sweep=optuna", "model.dropout=interval(0.5,1.5)"), ["model.dropout=1.5"]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -18,6 +20,7 @@ from helpers.browser import browse, chromium_or_skip, free_port, serve
 from mlflow.tracking import MlflowClient
 
 from cxrlab.evaluation.predictions import read_predictions
+from cxrlab.serving.runs import find_folder
 from cxrlab.tracking.store import Store, open_store
 
 OVERRIDES = (
@@ -25,6 +28,7 @@ OVERRIDES = (
     "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "model=mobilenetv2",
     "model.weights=phantom", "explanation.steps=4", "explanation.max_steps=8",
     "explanation.every_n_epochs=1", "explanation.panel_images=2", "explanation.gallery_images=1",
+    "register=tracked run",
 )  # fmt: skip
 FINAL = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1",
@@ -189,6 +193,17 @@ def _artifact(tracked: Tracked, path: str) -> Path:
 
 
 @pytest.mark.browser
+def test_it_is_the_first_version_of_a_registered_model(
+    tracked: Tracked, compose: Callable[..., Any]
+) -> None:
+    config = compose(f"tracking.uri={tracked.store.uri}").tracking
+    folder = find_folder("models:/tracked run@champion", config)
+    assert folder == find_folder(tracked.run_id, config)
+    mlflow.set_tracking_uri(tracked.store.uri)
+    served = mlflow.pyfunc.load_model("models:/tracked run/1")
+    assert served.metadata.run_id == tracked.run_id
+
+
 def test_a_user_finds_it_all_in_the_ui(tracked: Tracked, tmp_path: Path) -> None:
     chromium_or_skip()
     run = tracked.run
