@@ -18,4 +18,5 @@ EXPLANATIONS = "explanations"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 REPORT_FILE = "report.html"
+MODEL_CARD = "model_card"  # .md and .html
 UNSENT_FILE = "unsent.json"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cxrlab.data.prepare import PreparedData
     from cxrlab.evaluation.evaluation import Evaluation
     from cxrlab.model.classifier import Classifier
-    from cxrlab.serving.gate import Gate
     from cxrlab.tracking.run import Run
     from cxrlab.training.session import Session
 
@@ -126,6 +125,7 @@ def _conclude(
     from cxrlab.evaluation import stage
     from cxrlab.explanation.stage import explain_gallery
     from cxrlab.tracking import record
+    from cxrlab.training.gate import learn_gate
     from cxrlab.training.inference import predict_logits
 
     config = session.config
@@ -142,24 +142,10 @@ def _conclude(
     manifest = batches.data.manifest
     found = stage.evaluate(manifest, logits, config.threshold, config.evaluation, shifted)
     stage.write(found, run.output, config.evaluation.bootstrap)
-    record.write_results(run, found, _gate(config, batches.data), classifier)
+    record.write_results(run, found, learn_gate(config.evaluation, batches.data, run), classifier)
     explain_gallery(config.explanation, classifier, found, batches, run)
     record.upload_outputs(run)
     return found
-
-
-def _gate(config: Config, data: PreparedData) -> Gate | None:
-    """What tells images that the run can judge from others, if it is wanted and can be learnt."""
-    from cxrlab.serving.gate import fit_gate
-
-    if config.evaluation.refuse is None:
-        return None
-    split = data.manifest.table["split"].to_numpy()
-    train, val = data.rows[split == "train"], data.rows[split == "val"]
-    gate = fit_gate(data.thumbs, train, val, config.evaluation.refuse, config.seed)
-    if gate is None:
-        _log.info("no gate for other images: too few images to learn how radiographs look")
-    return gate
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rich.text import Text
 from cxrlab.console import new_table, print_table
 from cxrlab.evaluation.binary import AT_HALF
 from cxrlab.evaluation.metrics import Metrics, confusion_counts
-from cxrlab.evaluation.threshold import Threshold, show_probability
+from cxrlab.evaluation.threshold import Threshold, origin_words, show_probability
 from cxrlab.task import Task
 
 # In the order of a reader's interest; the first block is what a run is asked for.
@@ -173,7 +173,7 @@ def _source(threshold: Threshold) -> str:
         return "given in the configuration"
     if threshold.origin == "default":
         return f"left at {threshold.rule}, for the rule can't be applied"
-    return f"chosen on {threshold.origin} by {threshold.rule}"
+    return f"chosen on {origin_words(threshold.origin)} by {threshold.rule}"
 
 
 def _absent_lines(metrics_by_split: Mapping[str, Metrics], task: Task) -> list[Text]:

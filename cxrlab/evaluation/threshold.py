@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,6 +13,13 @@ import numpy.typing as npt
 
 from cxrlab.config.rule import Rule, parse_rule
 from cxrlab.errors import UserError, warn
+
+_ORIGINS = {
+    "val": "validation",
+    "val_shifted": "changed validation images",
+    "test": "test",
+    "train": "training",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,11 @@ class Threshold:
     value: float
     rule: str
     origin: str
+
+
+def origin_words(origin: str) -> str:
+    """What a reader calls the images that a threshold was chosen on."""
+    return re.sub(r"\b(val_shifted|val|test|train)\b", lambda found: _ORIGINS[found[1]], origin)
 
 
 def choose_threshold(

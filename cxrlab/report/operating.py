@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cxrlab.evaluation.threshold import Threshold, show_probability
+from cxrlab.evaluation.threshold import Threshold, origin_words, show_probability
 from cxrlab.report.drift import NAMES, both_splits, is_drift, reasons, score_shift
 from cxrlab.report.finished import FinishedRun
 from cxrlab.report.tables import Bar, Cell, Table, bar, metric_cell, split_name
@@ -97,8 +97,7 @@ def _source(threshold: Threshold) -> str:
         return "a number given in the configuration, which no data chose"
     if threshold.origin == "default":
         return f"left at {threshold.rule}, for the rule could not be applied"
-    origin = "validation" if threshold.origin == "val" else threshold.origin
-    return f"chosen on {origin} by the rule {threshold.rule}"
+    return f"chosen on {origin_words(threshold.origin)} by the rule {threshold.rule}"
 
 
 def _pairs(run: FinishedRun) -> Iterator[Pair]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cxrlab.report.finished import FinishedRun
-from cxrlab.report.words import number, two
+from cxrlab.report.tables import split_name
+from cxrlab.report.words import joined, number, two
 
 UNRECORDED = "not kept in the run's folder"
 _WEIGHTS = {
@@ -100,7 +101,7 @@ def limits(run: FinishedRun, card: dict[str, str]) -> list[str]:
         "It knows only its findings, and says nothing of others."
         if run.task.kind == "multilabel"
         else "It knows only its classes. Whatever else an image shows, it will call one of them.",
-        "It reads any image put before it, also one that is no frontal chest radiograph.",
+        _gate(run),
     ]
     if not run.tested:
         told.append("It was never tested.")
@@ -110,6 +111,17 @@ def limits(run: FinishedRun, card: dict[str, str]) -> list[str]:
         told.append("It was tested on images of the same dataset, on none from elsewhere.")
     told += [f"{field} of the dataset: {card[field]}" for field in ("Caveats",) if field in card]
     return told
+
+
+def _gate(run: FinishedRun) -> str:
+    shares = {split: run.logged(f"gate/refused_{split}") for split in ("val", "test")}
+    told = [f"{100 * s:.1f} % of {split_name(n)}" for n, s in shares.items() if s is not None]
+    if not told:
+        return "It reads any image put before it, also one that is no frontal chest radiograph."
+    return (
+        f"It refuses images unlike those it was trained on ({joined(told)}); some that are no "
+        "frontal chest radiograph will pass all the same."
+    )
 
 
 def _text(value: object) -> str | None:

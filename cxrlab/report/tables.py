@@ -46,7 +46,12 @@ _EACH = {
     "precision": "Precision",
     "f1": "F1",
 }
-SPLITS = {"val": "validation", "test": "test", "train": "training"}
+SPLITS = {
+    "val": "validation",
+    "test": "test",
+    "train": "training",
+    "val_shifted": "changed validation",
+}
 
 
 @dataclass(frozen=True)

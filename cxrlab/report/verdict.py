@@ -149,7 +149,7 @@ def _threshold(run: FinishedRun) -> str:
     thresholds = run.evaluation.point.thresholds
     if not thresholds:
         return ", and no threshold was chosen"
-    given = thresholds[0].origin != "val"
+    given = thresholds[0].origin == "given"
     what = "the given threshold" if given else "the threshold chosen on validation"
     if not run.tested:
         return f"; test was not read, so nothing is known of {what} on new images"

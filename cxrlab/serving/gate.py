@@ -59,6 +59,14 @@ class Gate:
         found: NDArray[np.float64] = (along**2 / self.variances).sum(axis=1) + left / self.rest
         return found.astype(np.float64)
 
+    def refused(self, thumbs: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which whole images would be refused, (N,) of (N, 64, 64), whatever their files say."""
+        flat = thumbs.reshape(len(thumbs), -1).std(axis=1) < _FLATTEST / 2
+        found: NDArray[np.bool_] = (
+            flat | (_detail(thumbs) < self.detail) | (self.distance(thumbs) > self.limit)
+        )
+        return found
+
     def refusal(self, image: Decoded) -> str:
         """Why a decoded image is none that the model can judge, or the empty text."""
         if image.facts.modality not in RADIOGRAPHS:

@@ -250,8 +250,9 @@ def upload_outputs(run: Run) -> None:
 
 
 def report(run: Run, tags: Mapping[str, str]) -> None:
-    """Write and store the run's page, from what lies in its folder, and its gist as the note."""
+    """Write and store the run's page and model card, from its folder, and its gist as the note."""
     from cxrlab.report.finished import read_run
+    from cxrlab.report.model_card import write_model_card
     from cxrlab.report.note import run_note
     from cxrlab.report.report import write_report
 
@@ -259,7 +260,10 @@ def report(run: Run, tags: Mapping[str, str]) -> None:
     run_id = run.run_id if run.uri else None
     write_report(run.output, run_id=run_id, tags=tags)
     run.upload(REPORT_FILE)
-    run.set_tags({NOTE_TAG: run_note(read_run(run.output, run_id, tags), run.page)})
+    found = read_run(run.output, run_id, tags)
+    for file in write_model_card(found):
+        run.upload(file.name)
+    run.set_tags({NOTE_TAG: run_note(found, run.page)})
 
 
 def log_model(run: Run, config: TrackingConfig) -> None:

@@ -47,7 +47,7 @@ def test_val_stands_beside_test(both) -> None:
     matrix = text[text.index("Confusion matrix, val") :]
     assert row(matrix, "NORMAL") == ["NORMAL", "3", "75.0%", "1", "25.0%"]
     assert row(matrix, "PNEUMONIA") == ["PNEUMONIA", "0", "0.0%", "2", "100.0%"]
-    assert "Threshold 0.500 for PNEUMONIA, chosen on val by youden" in text
+    assert "Threshold 0.500 for PNEUMONIA, chosen on validation by youden" in text
     assert "Not computed on test, because no image was called PNEUMONIA: precision" in text
 
 
@@ -105,7 +105,7 @@ def test_findings_have_a_row_each(make_table) -> None:
     assert row(table, "Enlarged")[2:] == ["0.500", "0.500", "0.000", "0.500", "2/3"]
     assert row(table, "Mass") == ["Mass", "1.000", "1.000", "1.000", "1.000", "2/4"]
     assert row(table, "Hernia") == ["Hernia", "-", "-", "1.000", "-", "0/2"]
-    assert "Thresholds chosen on val by youden" in text
+    assert "Thresholds chosen on validation by youden" in text
     assert "Thresholds left at 0.5, for the rule can't be applied: Hernia" in text
     assert "because no image is Hernia: auroc, auprc, \nbalanced_accuracy, recall, f1" in text
     assert "Confusion matrix" not in text

@@ -8,6 +8,7 @@ from pathlib import Path
 from cxrlab.errors import UserError
 from cxrlab.evaluation.evaluation import Evaluation
 from cxrlab.evaluation.metrics import Metrics
+from cxrlab.layout import MODEL_CARD
 from cxrlab.serving.demo.answer import told
 from cxrlab.serving.predictor import Predictor
 from cxrlab.tracking.derived import run_label
@@ -40,12 +41,14 @@ class About:
         facts: by name.
         measured: a split each; none of a run whose results are not in its folder.
         gate: whether it knows which images it can't judge.
+        card: whether its folder holds a model card.
     """
 
     run: str
     facts: dict[str, str]
     measured: tuple[Measured, ...]
     gate: bool
+    card: bool
 
 
 def about(folder: Path, predictor: Predictor, method: str) -> About:
@@ -70,6 +73,7 @@ def about(folder: Path, predictor: Predictor, method: str) -> About:
             _measured(name, metrics[split]) for split, name in _SPLITS.items() if split in metrics
         ),
         gate=predictor.gate is not None,
+        card=(folder / f"{MODEL_CARD}.html").is_file(),
     )
 
 

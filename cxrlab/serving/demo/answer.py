@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from cxrlab.config.schema import MethodName
 from cxrlab.data.images import Decoded, decode
 from cxrlab.evaluation.predictions import score_columns
-from cxrlab.evaluation.threshold import Threshold, show_probability
+from cxrlab.evaluation.threshold import Threshold, origin_words, show_probability
 from cxrlab.page import data_uri
 from cxrlab.serving.heatmaps import HeatMap, heat_maps
 from cxrlab.serving.predictor import Predictor
 
 # Longer side over shorter; a radiograph of a chest is seldom above 1.8.
 _ELONGATED = 2.0
-_SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,11 @@ def answer(predictor: Predictor, content: bytes, name: str, method: MethodName) 
 def told(threshold: Threshold) -> str:
     """A threshold and where it comes from."""
     value = show_probability(threshold.value)
-    if threshold.origin in _SPLITS:
-        return f"{value}, chosen on {_SPLITS[threshold.origin]} by {threshold.rule}"
     if threshold.origin == "given":
         return f"{value}, given and not chosen on data"
-    return f"{value}, for none could be chosen"
+    if threshold.origin == "default":
+        return f"{value}, for none could be chosen"
+    return f"{value}, chosen on {origin_words(threshold.origin)} by {threshold.rule}"
 
 
 def _scores(predictor: Predictor, table: pd.DataFrame) -> tuple[Score, ...]:

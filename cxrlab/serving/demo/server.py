@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cxrlab.config.commands import DemoConfig
 from cxrlab.data.images import UnreadableImageError
 from cxrlab.errors import UserError
+from cxrlab.layout import MODEL_CARD
 from cxrlab.page import render
 from cxrlab.serving.demo.about import about
 from cxrlab.serving.demo.answer import Answer, answer
@@ -86,6 +87,7 @@ def demo_app(checkpoint: Path, config: DemoConfig) -> ASGIApp:
             Route("/style.css", _file(style, "text/css")),
             Route("/page.js", _file(script, "text/javascript")),
             Route("/predict", _predict(predictor, config), methods=["POST"]),
+            *_card(checkpoint.parents[1] / f"{MODEL_CARD}.html"),
         ],
         middleware=[
             # Else a page elsewhere could take this address for its own name's (DNS rebinding).
@@ -121,6 +123,19 @@ def _file(text: str, kind: str) -> Endpoint:
         return Response(text, media_type=kind)
 
     return endpoint
+
+
+def _card(file: Path) -> list[Route]:
+    """The model card, where the run has one. It brings its style along, and no script."""
+    if not file.is_file():
+        return []
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    text = file.read_text(encoding="utf-8")
+
+    async def endpoint(request: Request) -> Response:
+        return Response(text, media_type="text/html", headers=policy)
+
+    return [Route("/model-card", endpoint)]
 
 
 def _predict(predictor: Predictor, config: DemoConfig) -> Endpoint:
@@ -187,7 +202,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 class _Headers:
-    """Adds `_HEADERS` to every answer."""
+    """Adds those of `_HEADERS` to every answer that it does not have."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -195,8 +210,10 @@ class _Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", ()), *added]
+                given = [*message.get("headers", ())]
+                own = {name for name, _ in given}
+                told = ((name.encode(), value.encode()) for name, value in _HEADERS.items())
+                message["headers"] = [*given, *(pair for pair in told if pair[0] not in own)]
             await send(message)
 
         await self.app(scope, receive, sent)

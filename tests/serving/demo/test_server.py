@@ -256,3 +256,14 @@ def test_ctrl_c_ends_the_command_with_130_and_leaves_no_file(served, files, tmp_
     assert f"demo: {url} (Ctrl-C ends it)" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert [file.name for file in tmp_path.iterdir()] == [log.name]
+
+
+def test_the_model_card_is_shown_with_a_style_and_no_script(client, trained_run) -> None:
+    found = client.get("/model-card")
+    assert found.status_code == 200
+    assert found.text == (trained_run.output / "model_card.html").read_text()
+    assert found.headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'unsafe-inline'"
+    )
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert 'href="/model-card"' in client.get("/").text
