@@ -15,12 +15,17 @@ def new_table(corner: str) -> Table:
     return table
 
 
+def fits(table: Table, console: Console) -> bool:
+    """Whether a console shows a table without breaking its lines."""
+    unbounded = console.options.update(max_width=10_000)
+    return console.measure(table, options=unbounded).maximum <= console.width
+
+
 def print_table(heading: str, table: Table, console: Console) -> None:
     """Print a table below its heading, or that it is too wide for the console."""
     console.print()
     console.print(Text(heading, style="bold"))
-    unbounded = console.options.update(max_width=10_000)
-    if console.measure(table, options=unbounded).maximum > console.width:
+    if not fits(table, console):
         console.print("Too wide to show here; see the files of the run.", highlight=False)
         return
     console.print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cxrlab.console import new_table, print_table
+from cxrlab.console import fits, new_table, print_table
 from cxrlab.evaluation.binary import AT_HALF
 from cxrlab.evaluation.metrics import Metrics, confusion_counts
 from cxrlab.evaluation.threshold import Threshold, origin_words, show_probability
@@ -72,7 +72,10 @@ def print_results(
         "multiclass": "Result (means over the classes)",
         "multilabel": "Result (means over the findings)",
     }
-    print_table(heading[task.kind], _metrics_table(metrics_by_split), console)
+    table = _metrics_table(metrics_by_split, _shown)
+    if not fits(table, console):  # three splits beside each other in a narrow window
+        table = _metrics_table(metrics_by_split, _alone)
+    print_table(heading[task.kind], table, console)
     for split, metrics in metrics_by_split.items():
         if task.kind == "multilabel":
             print_table(f"Each finding, {split}", _finding_table(metrics, task), console)
@@ -90,21 +93,23 @@ def print_results(
         console.print(Text("\n").join(notes))
 
 
-def _metrics_table(metrics_by_split: Mapping[str, Metrics]) -> Table:
+def _metrics_table(
+    metrics_by_split: Mapping[str, Metrics], shown: Callable[[Metrics, str], str]
+) -> Table:
     table = new_table("")
     for split in metrics_by_split:
         table.add_column(split, justify="right")
     for block in (_MAIN, _MORE):
         for name, label in block.items():
-            cells = [_shown(metrics, name) for metrics in metrics_by_split.values()]
+            cells = [shown(metrics, name) for metrics in metrics_by_split.values()]
             style = "bold" if block is _MAIN else None
             table.add_row(label, *cells, style=style, end_section=name == "f1")
     counts = [f"{metrics.values['n']:,.0f}" for metrics in metrics_by_split.values()]
     table.add_row("Images", *counts)
     cuts = [metrics.values.get("threshold") for metrics in metrics_by_split.values()]
     if any(cut is not None for cut in cuts):
-        shown = [_ABSENT if cut is None else show_probability(cut) for cut in cuts]
-        table.add_row("Threshold", *shown)
+        told = [_ABSENT if cut is None else show_probability(cut) for cut in cuts]
+        table.add_row("Threshold", *told)
     return table
 
 
@@ -203,6 +208,6 @@ def _shown(metrics: Metrics, name: str) -> str:
 
 
 def _alone(metrics: Metrics, name: str) -> str:
-    """Without its interval, for which tables of classes have no room; the report shows them."""
+    """Without its interval, where there is no room for it; the report shows all."""
     value = metrics.values.get(name)
     return _ABSENT if value is None else f"{value:.3f}"

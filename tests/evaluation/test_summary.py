@@ -136,3 +136,14 @@ def test_intervals_stand_beside_their_values_and_leave_room_for_classes(make_tab
     assert f"{metrics.values['auroc']:.3f} ({low:.3f}-{high:.3f})" in text
     assert "Too wide" not in text
     assert row(text, "VIRUS")[1] == f"{metrics.values['auroc_VIRUS']:.3f}"
+
+
+def test_three_splits_in_a_narrow_window_go_without_intervals(make_table) -> None:
+    table = make_table([0, 0, 0, 0, 1, 1] * 5, [0.1, 0.2, 0.4, 0.8, 0.5, 0.9] * 5)
+    metrics = evaluate_table(table, TWO, thresholds=[0.5])
+    metrics = add_intervals(metrics, table, TWO, thresholds=[0.5], draws=200)
+    splits = dict.fromkeys(("val", "test", "val_shifted"), metrics)
+    narrow, wide = (printed(splits, TWO, width) for width in (80, 200))
+    assert row(narrow, "ROC-AUC") == ["ROC-AUC", "0.875", "0.875", "0.875"]
+    assert "(" in row(wide, "ROC-AUC")[2]
+    assert "Too wide" not in narrow
