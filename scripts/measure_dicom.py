@@ -101,14 +101,14 @@ def main() -> None:
     grays = [read_native(read_file(files[row])).gray.astype(np.uint8) for row in sorted(chosen)]
     plain = _probabilities(predictor, [read_file(files[row]) for row in sorted(chosen)])
     table = new_table("DICOM")
-    for heading in ("images", "greatest difference", "changed decisions"):
+    for heading in ("images", "greatest", "decisions"):
         table.add_column(heading, justify="right")
     cuts = np.asarray(predictor.point.cuts or (0.5,))
     for name, way in WAYS.items():
         found = _probabilities(predictor, [dicom(*way(gray)) for gray in grays])
         changed = ((found >= cuts) != (plain >= cuts)).any(axis=1).sum()
         table.add_row(name, str(len(grays)), f"{np.abs(found - plain).max():.5f}", str(changed))
-    print_table("The same radiographs as DICOM", table, Console())
+    print_table("Difference of a probability, and changed decisions", table, Console())
 
 
 def _probabilities(predictor: Predictor, contents: list[bytes]) -> NDArray[np.float64]:
