@@ -105,6 +105,13 @@ class PredictConfig(Section):
     method: MethodName = Field(description="how heat maps are made")
     tracking: TrackingConfig
 
+    @field_validator("heatmaps")
+    @classmethod
+    def _of_one_run(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and len(info.data.get("run", ())) > 1:
+            raise ValueError("the evidence is that of one run; draw it for each alone")
+        return value
+
     @field_validator("input", mode="before")
     @classmethod
     def _named(cls, value: str | None) -> str:

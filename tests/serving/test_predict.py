@@ -194,3 +194,8 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=dict(os.environ)
     )
+
+
+def test_heat_maps_are_of_one_run(compose) -> None:
+    with pytest.raises(UserError, match=r"heatmaps=True: the evidence is that of one run"):
+        compose("run=[a,b]", "input=scans", "heatmaps=true", command="predict")
