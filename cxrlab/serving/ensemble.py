@@ -97,5 +97,6 @@ def _thresholds(points: Sequence[OperatingPoint]) -> tuple[Threshold, ...]:
         values = np.clip([threshold.value for threshold in thresholds], 1e-6, 1 - 1e-6)
         mean = float(expit(np.mean(logit(values) / heats)))
         origins = sorted({threshold.origin for threshold in thresholds})
-        found.append(Threshold(mean, thresholds[0].rule, f"{' and '.join(origins)} of each member"))
+        of_all = origins[0] if origins == ["given"] else f"{' and '.join(origins)} of each member"
+        found.append(Threshold(mean, thresholds[0].rule, of_all))
     return tuple(found)

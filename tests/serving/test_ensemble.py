@@ -69,6 +69,22 @@ def test_a_member_that_is_sure_of_nothing_does_not_outvote_the_others(members: l
     assert 0 < load_predictor(checkpoints(members), CPU).point.cuts[0] < 1
 
 
+def test_a_threshold_that_was_given_stays_given(members: list[Path]) -> None:
+    for folder in members:
+        _change(folder, lambda saved: saved["operating_point"]["thresholds"][0].update(
+            value=0.5, rule="0.5", origin="given"
+        ))  # fmt: skip
+    (threshold,) = load_predictor(checkpoints(members), CPU).point.thresholds
+    assert (threshold.value, threshold.origin) == (pytest.approx(0.5), "given")
+
+
+def test_margins_of_review_are_averaged_over_temperatures(members: list[Path]) -> None:
+    for folder in members:
+        _change(folder, lambda saved: saved["operating_point"].update(margin=1.0))
+    point = load_predictor(checkpoints(members), CPU).point
+    assert point.margin == pytest.approx((1 / HEATS[0] + 1 / HEATS[1]) / 2)
+
+
 def test_one_run_is_itself(trained_run: TrainedRun) -> None:
     alone = Predictor.load(trained_run.checkpoint, CPU)
     assert load_predictor([trained_run.checkpoint], CPU).point == alone.point
