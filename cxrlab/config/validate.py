@@ -61,7 +61,8 @@ def nearest(value: object, valid: Iterable[str]) -> str:
 
 def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key that the schema admits, sections included."""
-    for name, field in schema.model_fields.items():
+    for attribute, field in schema.model_fields.items():
+        name = field.alias or attribute
         yield prefix + name
         for section in _sections(field.annotation):
             yield from known_keys(section, f"{prefix}{name}.")
