@@ -33,9 +33,6 @@ from cxrlab.config.paths import conf_dir
 from cxrlab.config.schema import Config
 from cxrlab.config.validate import validate
 
-# A shell lets what it runs in the background ignore Ctrl-C, and the commands under test inherit it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 Compose = Callable[..., Config]
 # MLflow puts the code that a loaded model carries before it, for the rest of the process.
 PATH = tuple(sys.path)
@@ -54,6 +51,26 @@ SCHEMAS = {
 # A busy machine must not fail a test that is right.
 settings.register_profile("cxrlab", deadline=None)
 settings.load_profile("cxrlab")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heard_from_the_start() -> None:
+    _hear_ctrl_c()
+
+
+@pytest.fixture(autouse=True)
+def _heard_again() -> Iterator[None]:
+    yield
+    _hear_ctrl_c()
+
+
+def _hear_ctrl_c() -> None:
+    """Let Ctrl-C be heard here and by the commands under test, which inherit it.
+
+    A shell lets what it runs in the background ignore it, and so does Lightning after an
+    interruption.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

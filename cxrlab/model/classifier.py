@@ -147,8 +147,10 @@ class Classifier(pl.LightningModule):
             self.hparams["optimizer"],
             self.hparams["scheduler"],
             steps,
-            # Lightning scales gradients outside the optimizer, which fused rules don't allow.
-            fused=self.trainer.precision != "16-mixed",
+            # Lightning scales gradients of float16 outside the optimizer, and clips those of any
+            # mixed precision there; fused rules allow neither.
+            fused=self.trainer.precision != "16-mixed"
+            and not (self.trainer.gradient_clip_val and "mixed" in self.trainer.precision),
         )
 
 

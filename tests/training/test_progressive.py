@@ -19,8 +19,9 @@ def test_training_images_grow_and_validation_images_are_whole(
         return forward(self, images)
 
     monkeypatch.setattr(Backbone, "forward", watched)
+    # In bfloat16 torch reads memory that nothing was written to at 1 x 1, and finds NaN there.
     run_training("trainer.progressive=[[0.5,16],[0.75,24]]", "trainer.max_epochs=4",
-                 "explanation=none")  # fmt: skip
+                 "explanation=none", "trainer.precision=32-true")  # fmt: skip
     steps = len(seen[True])
     expected = [16 if i < steps / 2 else 24 if i < steps * 3 / 4 else 32 for i in range(steps)]
     assert steps >= 4
