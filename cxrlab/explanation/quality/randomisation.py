@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,23 @@ def cascade(
         pairs = [similarity(*pair) for pair in zip(maps, now, strict=True)]
         ssim, rank = np.array(pairs, dtype=np.float64).T
         found.append(Similarity(layers, ssim, rank))
+    return found
+
+
+def deepest(stages: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of each case the similarity at the last stage that still has a map.
+
+    A network of ReLU6 with shuffled weights may answer all images alike, and then has none.
+
+    Args:
+        stages: float64 (B,) each, from the head down; NaN for maps without an answer.
+
+    Returns:
+        (B,), NaN where no stage has one.
+    """
+    found = np.full_like(stages[0], np.nan)
+    for values in stages:
+        found = np.where(np.isnan(values), found, values)
     return found
 
 

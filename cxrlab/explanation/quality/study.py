@@ -17,7 +17,7 @@ from cxrlab.explanation.quality import localisation
 from cxrlab.explanation.quality.deletion import Curves, deletion_insertion
 from cxrlab.explanation.quality.evidence import why_unusable
 from cxrlab.explanation.quality.model import Model
-from cxrlab.explanation.quality.randomisation import Similarity, cascade
+from cxrlab.explanation.quality.randomisation import Similarity, cascade, deepest
 from cxrlab.explanation.quality.stability import infidelity, sensitivity_max
 
 _GROUP = 8  # images a call, between two steps of the progress bar
@@ -110,8 +110,8 @@ def study(
     similarities = bench.cascade(maps)
     measures = pd.DataFrame(rows)
     if similarities:
-        last = similarities[-1]
-        for name, values in (("similarity", last.rank), ("ssim", last.ssim)):
+        for name, kind in (("similarity", "rank"), ("ssim", "ssim")):
+            values = deepest([getattr(each, kind) for each in similarities])
             measures.loc[: len(values) - 1, f"randomisation_{name}"] = values
     return Study(
         method.name, maps, error, method.tolerance, seconds, measures, curves, similarities,

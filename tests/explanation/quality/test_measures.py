@@ -22,7 +22,7 @@ from cxrlab.explanation.quality.localisation import (
     pointing_game,
 )
 from cxrlab.explanation.quality.model import Model
-from cxrlab.explanation.quality.randomisation import cascade, similarity, stages
+from cxrlab.explanation.quality.randomisation import cascade, deepest, similarity, stages
 from cxrlab.explanation.quality.stability import infidelity, sensitivity_max
 from cxrlab.task import Task
 
@@ -222,6 +222,11 @@ def test_the_cascade_ends_with_every_weight_shuffled():
     network = network_of()
     names = [name for _, stage in stages(network) for name in stage]
     assert sorted(names) == sorted(name for name, _ in network.named_parameters())
+
+
+def test_of_a_network_that_dies_the_last_stage_with_a_map_counts():
+    stages = [np.array([0.4, 0.5, np.nan]), np.array([0.1, np.nan, np.nan]), np.full(3, np.nan)]
+    np.testing.assert_array_equal(deepest(stages), [0.1, 0.5, np.nan])
 
 
 def test_similarity_by_hand():
