@@ -22,7 +22,8 @@ def load_run(run: str | Path = "latest", *, tracking_uri: str | None = None) -> 
         run.explain("scans/0001.png")
 
     Args:
-        run: an MLflow run id, a unique prefix of one, `latest` or the run's folder.
+        run: an MLflow run id, a unique prefix of one, `latest`, the run's folder, or a registered
+            model, `models:/NAME/VERSION` or `models:/NAME@ALIAS`.
         tracking_uri: MLflow store that knows the id; None: `MLFLOW_TRACKING_URI` or `mlruns/`.
 
     Raises:

@@ -15,20 +15,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pydicom
-import torch
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from rich.console import Console
 
-from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import TrackingConfig
+import cxrlab
 from cxrlab.console import new_table, print_table
 from cxrlab.data.images import read_file, read_native
-from cxrlab.files import read_yaml
 from cxrlab.serving.inputs import find_images
 from cxrlab.serving.predictor import Predictor
-from cxrlab.serving.runs import find_checkpoint
 
 STORAGE = UID("1.2.840.10008.5.1.4.1.1.1.1")  # Digital X-Ray Image, for presentation
 Gray = NDArray[np.uint8]
@@ -93,9 +89,7 @@ def main() -> None:
     parser.add_argument("folder", help="8-bit radiographs, at their own size")
     parser.add_argument("--images", type=int, default=20)
     options = parser.parse_args()
-    tracking = TrackingConfig.model_validate(read_yaml(conf_dir() / "tracking/local.yaml"))
-    checkpoint = find_checkpoint(options.run, tracking)
-    predictor = Predictor.load(checkpoint, torch.device("cpu"))
+    predictor = cxrlab.load_run(options.run).predictor
     files = find_images(options.folder)
     chosen = np.random.default_rng(0).permutation(len(files))[: options.images]
     grays = [read_native(read_file(files[row])).gray.astype(np.uint8) for row in sorted(chosen)]

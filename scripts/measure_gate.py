@@ -17,21 +17,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from matplotlib import cbook
 from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.datasets import load_sample_images
 
-from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import TrackingConfig
+import cxrlab
 from cxrlab.console import new_table, print_table
 from cxrlab.data.images import UnreadableImageError, read_file
 from cxrlab.errors import UserError
-from cxrlab.files import read_yaml
 from cxrlab.serving.own import own_images
 from cxrlab.serving.predictor import Predictor
-from cxrlab.serving.runs import find_checkpoint
 
 Gray = NDArray[np.uint8]
 SIDE = 224
@@ -69,12 +65,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="radiographs at most")
     parser.add_argument("--others", type=Path, help="folder of pictures that are no radiographs")
     options = parser.parse_args()
-    tracking = TrackingConfig.model_validate(read_yaml(conf_dir() / "tracking/local.yaml"))
-    checkpoint = find_checkpoint(options.run, tracking)
-    predictor = Predictor.load(checkpoint, torch.device("cpu"))
+    loaded = cxrlab.load_run(options.run)
+    predictor = loaded.predictor
     if predictor.gate is None:
         raise UserError(f"{options.run}: the run has no gate; train it with evaluation.refuse=0.02")
-    _, manifest = own_images(checkpoint.parents[1], options.split)
+    _, manifest = own_images(loaded.folder, options.split)
     files = [manifest.root / path for path in manifest.table["path"]]
     chosen = np.random.default_rng(0).permutation(len(files))[: options.images]
     table = new_table("picture")

@@ -19,7 +19,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,17 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 
-from cxrlab.config.paths import conf_dir
-from cxrlab.config.schema import TrackingConfig
+import cxrlab
 from cxrlab.console import new_table, print_table
 from cxrlab.errors import UserError
-from cxrlab.files import read_yaml
 from cxrlab.serving.inputs import find_images
 from cxrlab.serving.predictor import Predictor
-from cxrlab.serving.runs import find_checkpoint
 
 PATIENCE = 180.0
 
@@ -67,12 +62,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--images", type=int, default=64, help="different images, at most")
     options = parser.parse_args()
-    tracking = TrackingConfig.model_validate(read_yaml(conf_dir() / "tracking/local.yaml"))
-    folder = find_checkpoint(options.run, tracking).parents[1]
+    loaded = cxrlab.load_run(options.run)
+    folder, predictor = loaded.folder, loaded.predictor
     if not (folder / "model" / "MLmodel").is_file():
         raise UserError(f"{folder}: the run logged no model; train with tracking.log_model=true")
     contents = [file.read_bytes() for file in find_images(options.folder)[: options.images]]
-    predictor = Predictor.load(folder / "checkpoints/best.ckpt", torch.device("cpu"))
     bare, expected = alone(predictor, contents)
     with served(folder / "model") as url:
         once = ask(url, body(contents[0]))[0]
@@ -168,7 +162,7 @@ def load(
             image = number % len(requests)
             try:
                 took, probability = ask(url, requests[image])
-            except (OSError, ValueError, urllib.error.URLError) as error:
+            except (OSError, ValueError) as error:
                 found.errors.append(str(error))
             else:
                 found.seconds.append(took)

@@ -21,17 +21,15 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from cxrlab.config.paths import cache_dir, conf_dir
-from cxrlab.config.schema import TrackingConfig
+import cxrlab
+from cxrlab.config.paths import cache_dir
 from cxrlab.console import new_table, print_table
 from cxrlab.data.cache import open_cache
 from cxrlab.errors import UserError
-from cxrlab.files import read_yaml
 from cxrlab.model.views import Views
 from cxrlab.progress import progress
 from cxrlab.serving.own import own_images
 from cxrlab.serving.predictor import Predictor
-from cxrlab.serving.runs import find_checkpoint
 
 FloatArray = NDArray[np.float64]
 BATCH = 64
@@ -44,12 +42,11 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", help="a run's folder, id, prefix of one, or latest")
     parser.add_argument("--split", default="val", choices=("val", "test"))
     options = parser.parse_args()
-    tracking = TrackingConfig.model_validate(read_yaml(conf_dir() / "tracking/local.yaml"))
-    checkpoints = [find_checkpoint(run, tracking) for run in options.runs]
-    predictors = [Predictor.load(file, torch.device("cpu")) for file in checkpoints]
+    runs = [cxrlab.load_run(run) for run in options.runs]
+    predictors = [run.predictor for run in runs]
     if any(predictor.task.kind != "binary" for predictor in predictors):
         raise UserError("only runs of two classes have one threshold to be near to")
-    pixels, target = images_of(checkpoints[0].parents[1], options.split, predictors[0])
+    pixels, target = images_of(runs[0].folder, options.split, predictors[0])
     looks = np.stack([looks_of(predictor, pixels) for predictor in predictors])
     table = new_table("signal")
     for heading in ("AURC", f"errors in {REVIEWED:.0%}", "error of the rest"):
@@ -87,10 +84,11 @@ def looks_of(predictor: Predictor, pixels: NDArray[np.uint8]) -> FloatArray:
     parts: list[list[FloatArray]] = [[] for _ in ways]
     with progress(len(pixels), "looking") as advance:
         for start in range(0, len(pixels), BATCH):
-            batch = torch.from_numpy(pixels[start : start + BATCH])[:, None].float() / 255
+            taken = torch.from_numpy(pixels[start : start + BATCH]).to(predictor.device)
+            batch = taken[:, None].float() / 255
             for way, (_, mirror) in enumerate(ways):
                 seen = batch.flip(-1) if mirror else batch
-                parts[way].append(alone[way](seen).double().numpy())
+                parts[way].append(alone[way](seen).double().cpu().numpy())
             advance(len(batch))
     return np.stack([np.concatenate(part) for part in parts])
 

@@ -61,27 +61,31 @@ class Gate:
 
     def refused(self, thumbs: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which whole images would be refused, (N,) of (N, 64, 64), whatever their files say."""
-        flat = thumbs.reshape(len(thumbs), -1).std(axis=1) < _FLATTEST / 2
-        found: NDArray[np.bool_] = (
-            flat | (_detail(thumbs) < self.detail) | (self.distance(thumbs) > self.limit)
-        )
-        return found
+        flat, smooth, ratio = self._seen(thumbs)
+        return np.asarray(flat | smooth | (ratio > 1))
 
     def refusal(self, image: Decoded) -> str:
         """Why a decoded image is none that the model can judge, or the empty text."""
         if image.facts.modality not in RADIOGRAPHS:
             return f"DICOM of modality {image.facts.modality}, which is no radiograph"
-        if float(image.thumb.std()) < _FLATTEST / 2:
+        flat, smooth, ratio = (float(found[0]) for found in self._seen(image.thumb[None]))
+        if flat:
             return "blank: nearly all of one grey"
-        if float(_detail(image.thumb[None])[0]) < self.detail:
+        if smooth:
             return "no detail, as no radiograph has"
-        ratio = float(self.distance(image.thumb[None])[0]) / self.limit
         if ratio <= 1:
             return ""
         return (
             "unlike the radiographs it was trained on: another view or part of the body, turned, "
             f"inverted, or no radiograph ({ratio:.1f} times the distance that is let through)"
         )
+
+    def _seen(
+        self, thumbs: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
+        """Which images are of one grey and which without detail; their distance over the limit."""
+        flat = thumbs.reshape(len(thumbs), -1).std(axis=1) < _FLATTEST / 2
+        return flat, _detail(thumbs) < self.detail, self.distance(thumbs) / self.limit
 
     def plain(self) -> dict[str, Any]:
         """As numbers and text, for JSON; `from_plain` reads it."""

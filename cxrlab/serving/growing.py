@@ -80,7 +80,7 @@ def open_table(path: Path, run: str, columns: Sequence[str]) -> Iterator[Growing
 
 def _mend(path: Path, run: str, header: list[str]) -> set[str]:
     """Bring the file to whole rows, and tell which images it holds."""
-    whole = _whole_rows(path, len(header)) if path.is_file() else []
+    whole = _whole_rows(path, header) if path.is_file() else []
     if whole and whole[0] != header:
         raise UserError(
             f"output={path}: it has other columns ({', '.join(whole[0])[:120]}); name another file"
@@ -97,15 +97,17 @@ def _mend(path: Path, run: str, header: list[str]) -> set[str]:
     return {row[header.index(_PATH)] for row in whole[1:]}
 
 
-def _whole_rows(path: Path, width: int) -> list[list[str]]:
+def _whole_rows(path: Path, header: list[str]) -> list[list[str]]:
     """The rows but for a last one that lacks cells or its end."""
     try:
         content = path.read_bytes()
         text = content[: content.rfind(b"\n") + 1].decode()
+        if not text and not ",".join(header).startswith(content.decode()):
+            raise UserError(f"output={path}: no table of predictions; name another file")
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"output={path}: no table of predictions; name another file") from error
-    if rows and len(rows[-1]) != width:
+    if rows and len(rows[-1]) != len(header):
         rows.pop()
     ragged = [row for row in rows[1:] if len(row) != len(rows[0])]
     if ragged:

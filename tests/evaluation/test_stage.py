@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.evaluation import evaluation_config
 
-from cxrlab.config.schema import EvaluationConfig
 from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 from cxrlab.evaluation import stage
@@ -17,15 +17,7 @@ from cxrlab.evaluation.predictions import read_predictions, scores
 from cxrlab.evaluation.threshold import choose_threshold
 from cxrlab.task import Task
 
-CONFIG = EvaluationConfig(
-    batch_size=8,
-    test=True,
-    calibration="temperature",
-    bootstrap=200,
-    review=0.1,
-    refuse=None,
-    shifts=(),
-)
+CONFIG = evaluation_config(bootstrap=200)
 FINDINGS = Task.multilabel(("Effusion", "Mass", "Hernia"))
 TASKS = {
     "binary": Task.exclusive(("NORMAL", "PNEUMONIA")),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import yaml
+from helpers.evaluation import evaluation_config
 from rich.console import Console
 
 from cxrlab.comparison.compare import ComparedSystem, Comparison, compare_systems
@@ -18,7 +19,6 @@ from cxrlab.comparison.contrasts import Contrast
 from cxrlab.comparison.runs import ComparedRun
 from cxrlab.comparison.summary import print_comparison
 from cxrlab.comparison.systems import form_systems
-from cxrlab.config.schema import EvaluationConfig
 from cxrlab.data.manifest import Manifest, join_findings
 from cxrlab.evaluation.stage import evaluate
 from cxrlab.task import Task
@@ -94,15 +94,7 @@ def write_run(
         for split, part in zip(splits, rows, strict=True)
     }
     manifest = Manifest("study", Path(), task, pd.concat(rows, ignore_index=True))
-    config = EvaluationConfig(
-        batch_size=8,
-        test=True,
-        calibration="temperature",
-        bootstrap=0,
-        review=0,
-        refuse=None,
-        shifts=(),
-    )
+    config = evaluation_config(bootstrap=0)
     evaluate(manifest, logits, rule, config).write(folder)
     if configuration:
         plain: dict[str, Any] = {

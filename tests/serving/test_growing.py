@@ -58,7 +58,9 @@ def test_a_table_of_another_run_or_kind_is_left_alone(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00\n", b"path,probability,error,run\nx\ny,1\n"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00\n", b"path,probability,error,run\nx\ny,1\n", b"a note of one line"]
+)
 def test_what_is_no_table_is_left_alone(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_bytes(content)

@@ -14,6 +14,7 @@ from cxrlab.data.images import Decoded, decode
 from cxrlab.evaluation.predictions import score_columns
 from cxrlab.evaluation.threshold import Threshold, origin_words, show_probability
 from cxrlab.page import data_uri
+from cxrlab.report.words import sentence
 from cxrlab.serving.heatmaps import HeatMap, heat_maps
 from cxrlab.serving.predictor import Predictor
 
@@ -87,13 +88,13 @@ def answer(predictor: Predictor, content: bytes, name: str, method: MethodName) 
     facts = decoded.facts
     source = f"{facts.format}, {facts.width} x {facts.height} pixels, {facts.bits} bits"
     if refusal := predictor.refusal(decoded):
-        seen, why = _png(decoded.pixels), _sentence(refusal)
+        seen, why = _png(decoded.pixels), f"{sentence(refusal)}."
         return Answer("none", "abstain", (), seen, "", "", source, (why,))
     table = predictor.table([""], [""], predictor.logits(pixels).reshape(1, -1))
     scores = _scores(predictor, table)
     heat_map = heat_maps(predictor, pixels, method=method)[0]
     verdict, reason = str(table["verdict"].iloc[0]), str(table["reason"].iloc[0])
-    doubts = [_sentence(f"for review: {reason}")] if reason else []
+    doubts = [f"For review: {reason}."] if reason else []
     return Answer(
         decision=_decision(predictor, table, scores),
         verdict=verdict,
@@ -167,10 +168,6 @@ def _warnings(predictor: Predictor, decoded: Decoded, heat_map: HeatMap) -> list
     if heat_map.doubtful:
         found.append("The heat map does not add up to the model's output: don't rely on it.")
     return found
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _png(image: NDArray[np.uint8]) -> str:
