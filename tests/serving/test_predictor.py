@@ -105,12 +105,16 @@ def test_no_more_files_are_in_flight_than_a_few_batches(trained_run, predictor, 
 
 def test_a_refused_image_gets_a_reason_and_no_number(trained_run, predictor, monkeypatch) -> None:
     good = sorted((trained_run.images / "test").rglob("*.jpeg"))[:3]
-    nothing = np.zeros(1, np.float32)
-    gate = Gate(nothing, nothing[None], nothing, rest=1.0, limit=1.0, detail=0.0)
-    refused = iter(["", "blank", ""])
-    monkeypatch.setattr(Gate, "refusal", lambda self, image: next(refused))
+    nothing = np.zeros(256, np.float32)
+    gate = Gate(nothing, nothing[None], nothing[:1] + 1, rest=1.0, limit=1.0, detail=0.0)
+    bad = predictor.decode(good[1].read_bytes(), good[1].name).pixels
+    monkeypatch.setattr(
+        Gate, "refusal", lambda _, image: "blank" if np.array_equal(image.pixels, bad) else ""
+    )
     guarded = replace(predictor, gate=gate)
-    found = guarded.predict(good).iloc[[i for i, r in enumerate(["", "blank", ""]) if r]]
+    table = guarded.predict(good)
+    found = table.iloc[[1]]
+    assert "abstain" not in table["verdict"].iloc[[0, 2]].tolist()
     assert guarded.predict(good, gate=False)["probability"].notna().all()
     assert found["verdict"].tolist() == ["abstain"]
     assert found["reason"].tolist() == ["blank"]

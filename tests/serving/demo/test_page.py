@@ -34,8 +34,8 @@ def url(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def refusing(trained_run, tmp_path: Path) -> Iterator[str]:
     """The address of a demo whose run lets no image through."""
-    nothing = np.zeros(1, np.float32)
-    gate = Gate(nothing, nothing[None], nothing + 1, rest=1.0, limit=1.0, detail=1e9)
+    nothing = np.zeros(256, np.float32)
+    gate = Gate(nothing, nothing[None], nothing[:1] + 1, rest=1.0, limit=1.0, detail=1e9)
     saved = torch.load(trained_run.checkpoint, weights_only=True)
     checkpoint = tmp_path / "run" / BEST
     checkpoint.parent.mkdir(parents=True)
