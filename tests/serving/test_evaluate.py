@@ -152,6 +152,7 @@ def test_a_split_that_the_dataset_lacks(trained_run, configure, tmp_path: Path) 
         score(config, [trained_run.output])
 
 
+@pytest.mark.slow
 def test_the_command_prints_where_it_wrote(trained_run, compose, tmp_path: Path) -> None:
     store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     done = subprocess.run(

@@ -115,6 +115,7 @@ def test_a_method_that_the_backbone_cannot_have_is_left_out(
         explained("methods=[gradcam]")
 
 
+@pytest.mark.slow
 def test_the_command_prints_where_it_wrote_and_tracks_it(trained_run, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/mlflow.db"
     command = [

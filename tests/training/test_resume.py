@@ -130,6 +130,7 @@ def test_a_run_that_had_stopped_early_does_not_train_on(
     assert after["global_step"] == before["global_step"]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_as_ctrl_c_does_and_a_running_run_is_left_alone(
     tmp_path: Path, replica: Path, cache_folder: Path
 ) -> None:
