@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.browser import free_port, serve
 
-from cxrlab.exporting.formats import FORMATS
-from cxrlab.exporting.graph import ServingGraph, describe
 from cxrlab.exporting.mlflow_model import save_model
 from cxrlab.model.views import Views
 from cxrlab.serving.heatmaps import heat_maps
@@ -146,63 +140,3 @@ def test_a_run_that_looks_several_times_serves_so(predictor, files, tmp_path: Pa
     expected = several.predict(files[:1])["logit"][0]
     assert found["logit"][0] == pytest.approx(expected, abs=1e-4)
     assert expected != pytest.approx(predictor.predict(files[:1])["logit"][0], abs=1e-4)
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    command = [
-        sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder), "-p", str(port),
-        "-h", "127.0.0.1", "--env-manager", "local", "-w", "1",
-    ]  # fmt: skip
-    log = tmp_path_factory.mktemp("serve") / "server.log"
-    # MLflow starts uvicorn by its bare name.
-    found = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with serve(command, found, f"http://127.0.0.1:{port}/ping", log, 240) as url:
-        yield url.removesuffix("/ping")
-
-
-@pytest.mark.slow
-def test_four_ways_give_the_same_probabilities(
-    predictor, model, address: str, files, tmp_path: Path
-) -> None:
-    """predict, the pyfunc in process, `mlflow models serve` and ONNX Runtime."""
-    pytest.importorskip("onnxruntime")
-    ways = {"predict": predictor.predict(files)["probability"].to_numpy(float)}
-    contents = [file.read_bytes() for file in files]
-    found = model.predict(pd.DataFrame({"image": contents}))
-    ways["pyfunc"] = found["probability"].to_numpy(float)
-    encoded = [base64.b64encode(content).decode() for content in contents]
-    ways["serve"] = np.array([row["probability"] for row in _ask(address, encoded)])
-    onnx = FORMATS["onnx"]
-    pixels = np.stack([predictor.square(content) for content in contents])
-    graph, example = ServingGraph(predictor), torch.from_numpy(pixels[:2])
-    onnx.write(graph, example, describe(predictor, "a run"), tmp_path / "model.onnx")
-    ways["onnx"] = onnx.open(tmp_path / "model.onnx")(pixels)[1]
-    assert len(files) > 10
-    assert np.ptp(ways["predict"]) > 1e-3, "a test that could not fail"
-    for name, probability in ways.items():
-        np.testing.assert_allclose(probability, ways["predict"], atol=1e-4, err_msg=name)
-
-
-@pytest.mark.slow
-def test_served_over_http_a_bad_image_is_a_row_and_a_heat_map_comes_if_asked(
-    address: str, files
-) -> None:
-    good = base64.b64encode(files[0].read_bytes()).decode()
-    bad, found = _ask(address, ["%%", good], heatmap=True)
-    assert bad["error"].startswith("no base64")
-    assert bad["probability"] is None
-    assert found["error"] == ""
-    assert base64.b64decode(found["heatmap"]).startswith(b"\x89PNG")
-
-
-def _ask(address: str, images: list[str], **params: bool) -> list[dict]:
-    body = {"dataframe_split": {"columns": ["image"], "data": [[image] for image in images]}}
-    request = urllib.request.Request(
-        f"{address}/invocations",
-        json.dumps(body | ({"params": params} if params else {})).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return json.loads(answer.read())["predictions"]
