@@ -101,13 +101,25 @@ def alone(predictor: Predictor, contents: Sequence[bytes]) -> tuple[list[float],
 @contextmanager
 def served(model: Path) -> Iterator[str]:
     """The address of a server of a model, once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "-p", str(port),
         "-h", "127.0.0.1", "--env-manager", "local", "-w", "1",
     ]  # fmt: skip
+    with running(command, f"http://127.0.0.1:{port}/ping"):
+        yield f"http://127.0.0.1:{port}/invocations"
+
+
+def free_port() -> int:
+    """One of the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: Sequence[str], url: str) -> Iterator[None]:
+    """A server that answers at an address, and is gone with its processes afterwards."""
     # MLflow starts its server by name.
     found = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     process = subprocess.Popen(
@@ -115,8 +127,8 @@ def served(model: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait(f"http://127.0.0.1:{port}/ping", process)
-        yield f"http://127.0.0.1:{port}/invocations"
+        _wait(url, process)
+        yield
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -129,8 +141,8 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except OSError:
-            time.sleep(0.2)
-    raise UserError(f"mlflow models serve does not answer at {url}")
+            time.sleep(0.05)
+    raise UserError(f"no server answers at {url}")
 
 
 def body(content: bytes) -> bytes:
