@@ -60,7 +60,7 @@ class Model:
 
 def models(folder: Path, backbone: str, epochs: int) -> dict[str, Model]:
     """The five, by the names of their folders in this one."""
-    every = (f"methods=[{','.join(METHODS)}]", "cases=40", "curve_steps=16", "checked_cases=8")
+    every = (f"methods=[{','.join(METHODS)}]", "cases=40", "curve_steps=16", "checked_cases=4")
     few = ("methods=[integrated_gradients,gradcam]", "cases=40", "curve_steps=16")
     phantoms = ("data=phantom", "data.images=1500", f"trainer.max_epochs={epochs}")
     return {

@@ -105,11 +105,14 @@ class PredictConfig(Section):
     method: MethodName = Field(description="how heat maps are made")
     tracking: TrackingConfig
 
-    @field_validator("heatmaps")
+    @field_validator("method")
     @classmethod
-    def _of_one_run(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and len(info.data.get("run", ())) > 1:
-            raise ValueError("the evidence is that of one run; draw it for each alone")
+    def _of_one_run(cls, value: MethodName, info: ValidationInfo) -> MethodName:
+        several = len(info.data.get("run", ())) > 1
+        if several and info.data.get("heatmaps") and value.startswith("gradcam"):
+            raise ValueError(
+                "several runs have no last layer together; take integrated_gradients, or each alone"
+            )
         return value
 
     @field_validator("input", mode="before")

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """A network that averages over several looks, its own or of others."""
+
+    def single_look(self) -> nn.Module:
+        """The same with one look at the whole image."""
+        ...
+
+
+def single_look(network: nn.Module) -> nn.Module:
+    """The network that looks once, at the whole image, which is what is explained."""
+    return network.single_look() if isinstance(network, Averaging) else network
 
 
 class Views(nn.Module):
@@ -31,6 +46,10 @@ class Views(nn.Module):
         if self.mirror:
             views += [view.flip(3) for view in views]
         return torch.stack([self.network(view) for view in views]).mean(dim=0)
+
+    def single_look(self) -> nn.Module:
+        """The network that is shown the views."""
+        return self.network
 
 
 def _central(images: Tensor, window: float) -> Tensor:

@@ -15,6 +15,7 @@ from cxrlab.errors import UserError
 from cxrlab.evaluation.calibration import Calibration
 from cxrlab.evaluation.operating_point import OperatingPoint
 from cxrlab.evaluation.threshold import Threshold
+from cxrlab.model.views import single_look
 from cxrlab.serving.predictor import Predictor
 
 
@@ -35,6 +36,11 @@ class Ensemble(nn.Module):
         """Map (B, 1, S, S) to mean logits, (B,) or (B, K)."""
         members = zip(self.networks, self.temperatures, strict=True)
         return torch.stack([network(images) / heat for network, heat in members]).mean(dim=0)
+
+    def single_look(self) -> Ensemble:
+        """Each member looks once: the logit that is explained is their mean."""
+        looks = [single_look(network) for network in self.networks]
+        return Ensemble(looks, self.temperatures).train(self.training)
 
 
 def load_predictor(checkpoints: Sequence[Path], device: torch.device) -> Predictor:

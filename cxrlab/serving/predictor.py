@@ -19,7 +19,7 @@ from cxrlab.data.images import Decoded, decode
 from cxrlab.errors import UserError, warn
 from cxrlab.evaluation.operating_point import OperatingPoint, margins
 from cxrlab.evaluation.predictions import prediction_table
-from cxrlab.model.views import Views
+from cxrlab.model.views import single_look
 from cxrlab.progress import progress
 from cxrlab.serving.gate import Gate
 from cxrlab.serving.stream import stream
@@ -106,7 +106,7 @@ class Predictor:
     @property
     def single_look(self) -> nn.Module:
         """The network that looks once, at the whole image, which is what is explained."""
-        return self.network.network if isinstance(self.network, Views) else self.network
+        return single_look(self.network)
 
     def decode(self, content: bytes, name: str = "") -> Decoded:
         """Decode a file's content; arguments and errors as of `data.images.decode`."""

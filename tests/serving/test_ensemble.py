@@ -10,12 +10,16 @@ import pytest
 import torch
 from helpers.trained import TrainedRun
 from scipy.special import expit, logit
+from torch import nn
 
 from cxrlab.errors import UserError
 from cxrlab.evaluate import evaluate
+from cxrlab.explanation.methods.mode import hold_exposure
 from cxrlab.layout import BEST, MANIFEST_FILE
+from cxrlab.model.normalise import Normalise
 from cxrlab.predict import predict_files
-from cxrlab.serving.ensemble import load_predictor
+from cxrlab.serving.ensemble import Ensemble, load_predictor
+from cxrlab.serving.heatmaps import heat_maps
 from cxrlab.serving.predictor import Predictor
 
 HEATS, CUTS = (0.5, 2.0), (0.1, 0.8)
@@ -62,6 +66,45 @@ def test_logits_over_temperatures_are_averaged_and_so_are_thresholds(
     assert threshold.value == pytest.approx(cut)
     assert threshold.origin == "val of each member"
     assert (table["decision"] == (expit(expected) >= cut)).all()
+
+
+def test_the_evidence_is_that_of_the_mean_logit(
+    trained_run: TrainedRun, members: list[Path], tmp_path: Path
+) -> None:
+    file = sorted((trained_run.images / "test").rglob("*.jpeg"))[0]
+    alone, together = (
+        Predictor.load(trained_run.checkpoint, CPU),
+        load_predictor(checkpoints(members), CPU),
+    )
+    pixels = alone.square(file.read_bytes())[None]
+    for method in ("input_x_gradient", "integrated_gradients"):
+        (own,) = heat_maps(alone, pixels, method=method)
+        (found,) = heat_maps(together, pixels, method=method)
+        # The members differ in their bias, which has no evidence, and in their temperature.
+        expected = own.map * np.mean([1 / heat for heat in HEATS])
+        np.testing.assert_allclose(found.map, expected, atol=0.02 * np.abs(expected).max())
+    assert not found.doubtful
+    predict_files(checkpoints(members), [file], tmp_path / "t.csv", method="integrated_gradients")
+    (drawn,) = pd.read_csv(tmp_path / "t.csv")["heatmap"]
+    assert (tmp_path / drawn).stat().st_size > 1000
+
+
+def test_members_of_which_some_see_the_exposure_are_explained_as_they_are() -> None:
+    seeing, blind = (
+        nn.Sequential(
+            Normalise([0.5], [0.2], standardise=standardise), nn.Flatten(), nn.Linear(16, 1)
+        )
+        for standardise in (False, True)
+    )
+    both = Ensemble([seeing, blind], [1.0, 1.0]).eval()
+    images = torch.rand(2, 1, 4, 4)
+    network, held = hold_exposure(both, images)
+    assert network is both
+    assert torch.equal(held, images)
+    twice = Ensemble([blind, blind], [1.0, 2.0]).eval()
+    network, held = hold_exposure(twice, images)
+    assert not torch.equal(held, images)
+    torch.testing.assert_close(network(held), twice(images))
 
 
 def test_a_member_that_is_sure_of_nothing_does_not_outvote_the_others(members: list[Path]) -> None:

@@ -196,6 +196,8 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_heat_maps_are_of_one_run(compose) -> None:
-    with pytest.raises(UserError, match=r"heatmaps=True: the evidence is that of one run"):
-        compose("run=[a,b]", "input=scans", "heatmaps=true", command="predict")
+def test_a_method_of_one_layer_is_refused_for_several_runs(compose) -> None:
+    several = ("run=[a,b]", "input=scans", "heatmaps=true")
+    with pytest.raises(UserError, match="method=gradcam: several runs have no last layer"):
+        compose(*several, "method=gradcam", command="predict")
+    assert compose(*several, command="predict").method == "integrated_gradients"

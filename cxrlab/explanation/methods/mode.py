@@ -125,7 +125,9 @@ def hold_exposure(network: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor
 
 
 def _standardising(network: nn.Module) -> list[Normalise]:
-    return [m for m in network.modules() if isinstance(m, Normalise) and m.standardise]
+    """The steps to take out: all there are, or none where some member would miss the exposure."""
+    steps = [module for module in network.modules() if isinstance(module, Normalise)]
+    return steps if all(step.standardise for step in steps) else []
 
 
 def _predicted_classes(network: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:

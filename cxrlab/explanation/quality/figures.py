@@ -96,7 +96,7 @@ def draw_randomisation(results: Results) -> Figure:
         labels = ["trained", *(figures.shorten(each.layers, 22) for each in layers)]
         axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
         axes.set_ylim(top=1.05)
-        style.title(axes, name, "with the map of the trained network, weights shuffled down to")
+        style.title(axes, f"{name} with the trained map", "weights shuffled down to")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
