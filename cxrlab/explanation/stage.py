@@ -76,4 +76,4 @@ def explain_gallery(
 
 def _hasty(config: ExplanationConfig) -> ExplanationConfig:
     """Training should not wait for the images whose integral converges late."""
-    return config.model_copy(update={"max_steps": min(config.steps * 5 // 4, config.max_steps)})
+    return config.model_copy(update={"max_steps": min(config.steps * 2, config.max_steps)})

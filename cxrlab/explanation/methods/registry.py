@@ -33,7 +33,7 @@ def _smoothgrad(config: AttributionConfig) -> AttributionMethod:
     return SmoothGradIG(
         samples=config.noisy_copies,
         noise=config.noise,
-        steps=max(2, config.steps // 2),
+        steps=config.steps,
         batch_size=config.batch_size,
     )
 
