@@ -34,14 +34,15 @@ METHODS = (
 )  # fmt: skip
 MEASURES = (
     "pointing_game", "mass_in_mask", "iou", "auprc", "deletion_auc", "insertion_auc",
-    "randomisation_similarity", "marker_share", "completeness_error", "seconds_per_image",
+    "randomisation_similarity", "marker_pointing", "marker_share", "completeness_error", "seconds_per_image",
 )  # fmt: skip
 OPTIONS = (
     "optimizer=adamw", "optimizer.lr=2e-3", "scheduler=onecycle",
     "trainer.early_stopping=null", "explanation=none", "trainer.progress_bar=false",
     "tracking=none", "evaluation.bootstrap=0",
 )  # fmt: skip
-MARKED = ("data=phantom", "data.images=400", "data.shortcut=0.95", "data.phantom_seed=1")
+HARD = ("data.shortcut=0.95", "data.difficulty=1.0")  # lesions that are harder than the marker
+MARKED = ("data=phantom", "data.images=400", "data.phantom_seed=1", *HARD)
 SHUFFLED = "shuffled.csv"
 
 
@@ -66,9 +67,15 @@ def models(folder: Path, backbone: str, epochs: int) -> dict[str, Model]:
     return {
         "lesions": Model(phantoms, {"quality": every, "marked": (*few, *MARKED)}),
         "backbone": Model(
-            (*phantoms, f"model.backbone={backbone}", "model.weights=none"), {"quality": every}
+            (
+                *phantoms, f"model.backbone={backbone}", "model.weights=none",
+                f"trainer.max_epochs={3 * epochs}",  # for it starts from nothing
+            ),
+            {"quality": every},
         ),
-        "marker": Model((*phantoms, "data.shortcut=0.95"), {"marked": (*few, *MARKED)}),
+        "marker": Model(
+            (*phantoms, *HARD, "trainer.max_epochs=3"), {"marked": (*few, *MARKED)}
+        ),
         "random": Model(
             (*phantoms, "model.weights=none", "optimizer.lr=1e-12", "trainer.max_epochs=1"),
             {"quality": few},

@@ -20,7 +20,7 @@ from cxrlab.explanation.quality.summary import MEASURES
 _DRAWN = (
     "pointing_game", "mass_in_mask", "iou", "auprc", "insertion_less_deletion", "infidelity",
     "randomisation_similarity", "randomisation_ssim", "sensitivity_max", "border_share",
-    "marker_share",
+    "marker_pointing", "marker_share",
 )  # fmt: skip
 _SIDE_BY_SIDE = 6
 _CELL = 1.7  # inches of an image

@@ -12,6 +12,8 @@ from cxrlab.explanation.quality.evidence import SMOOTHING, positive_part, smooth
 BORDER = 0.05
 """Width of the outer border, as a share of the side: collimation, letters and markers lie there."""
 
+_MARGIN = 0.02
+
 
 def pointing_game(
     attribution: NDArray[np.float32], mask: NDArray[np.bool_], sigma: float = SMOOTHING
@@ -81,6 +83,25 @@ def pixel_auprc(
     """
     smoothed = smooth(positive_part(attribution), sigma)
     return float(average_precision_score(mask.ravel(), smoothed.ravel()))
+
+
+def sign_region(marker: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The sign that a marker's strokes make up: their convex hull, and what borders on it.
+
+    A network sees a sign by its edges, so that much of the evidence lies beside the strokes.
+
+    Args:
+        marker: strokes (H, W), True there, not empty.
+
+    Returns:
+        (H, W), with a margin of 2 % of the longer side.
+    """
+    strokes = cv2.findNonZero(marker.astype(np.uint8))
+    region = np.zeros(marker.shape, np.uint8)
+    cv2.fillConvexPoly(region, cv2.convexHull(strokes), 1)
+    margin = max(1, round(_MARGIN * max(marker.shape)))
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    return np.asarray(cv2.dilate(region, around)) > 0
 
 
 def border_mask(height: int, width: int, share: float = BORDER) -> NDArray[np.bool_]:

@@ -188,7 +188,9 @@ def _places(attribution: NDArray[np.float32], cases: Cases, place: int) -> dict[
             "lesion_area": float(lesion.mean()),
         }
     if cases.markers is not None and (marker := cases.markers[place]).any():
-        found["marker_share"] = localisation.mass_in_mask(attribution, marker)
+        sign = localisation.sign_region(marker)
+        found["marker_pointing"] = float(localisation.pointing_game(attribution, sign))
+        found["marker_share"] = localisation.mass_in_mask(attribution, sign)
     return found
 
 

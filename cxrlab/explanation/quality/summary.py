@@ -73,6 +73,11 @@ MEASURES: dict[str, Measure] = {
     "border_share": Measure(
         "On the border", "low", "Share of the positive evidence in the outer 5 % of each side."
     ),
+    "marker_pointing": Measure(
+        "Pointing at the marker",
+        "low",
+        "Share of the marked images whose strongest evidence lies on the planted marker.",
+    ),
     "marker_share": Measure(
         "On the marker", "low", "Share of the positive evidence on the planted marker."
     ),
@@ -101,9 +106,11 @@ def summarise(study: Study, patients: NDArray[np.str_], draws: int) -> Metrics:
     table = study.measures.drop(columns=[_MEDIAN, "lesion_area"], errors="ignore")
     known = table.loc[:, table.notna().any()]
     values = {str(name): float(known[name].mean()) for name in known}
-    trials = {}
-    if "pointing_game" in known:
-        trials["pointing_game"] = count_patients(patients[known["pointing_game"].notna()])
+    trials = {
+        name: count_patients(patients[known[name].notna()])
+        for name in ("pointing_game", "marker_pointing")
+        if name in known
+    }
     found = with_intervals(Metrics(values, {}), _means(known), patients, trials, draws, seed=0)
     values |= _completeness(study) | {"seconds_per_image": study.seconds_per_image}
     absent = {name: "no case has it" for name in MEASURES if name not in values}

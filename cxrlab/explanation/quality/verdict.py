@@ -17,6 +17,8 @@ SAME = 0.5
 """Rank correlation with the map of shuffled weights from which the weights hardly matter."""
 MARKER, MARKER_TRACE = 0.2, 0.05
 """Shares of the evidence on a planted marker from which it is a shortcut, and a trace of one."""
+MARKED, MARKED_TRACE = 0.5, 0.2
+"""The same for shares of marked images that have their strongest evidence there."""
 BORDER = 2.0
 """Border share, over the border's share of the image, from which the evidence leans outwards."""
 _BORDER_AREA = 0.19  # of 5 % on each side
@@ -96,22 +98,9 @@ def _sanity(result: Result) -> Iterator[Finding]:
 
 
 def _shortcut(result: Result) -> Iterator[Finding]:
-    marker = result.metrics.values.get("marker_share")
-    if marker is not None and marker >= MARKER_TRACE:
-        certain = marker >= MARKER
-        yield Finding(
-            "fatal" if certain else "warning",
-            f"{_name(result.name)}: {'shortcut found' if certain else 'trace of a shortcut'}",
-            f"{marker:.0%} of the positive evidence lies on the planted marker, which covers less "
-            "than a hundredth of the image: the model reads the marker"
-            f"{'' if certain else ' as well'}, not the disease alone. Train without it.",
-        )
-    elif marker is not None:
-        yield Finding(
-            "ok",
-            f"{_name(result.name)}: no shortcut",
-            f"{marker:.1%} of the positive evidence lies on the planted marker.",
-        )
+    values = result.metrics.values
+    if "marker_share" in values:
+        yield _marker(result.name, values["marker_pointing"], values["marker_share"])
     border = result.metrics.values.get("border_share", 0.0)
     if _at_least(result, "border_share") > BORDER * _BORDER_AREA:
         yield Finding(
@@ -120,6 +109,22 @@ def _shortcut(result: Result) -> Iterator[Finding]:
             f"{border:.0%} of the positive evidence lies in the outer 5 % of each side, where no "
             "lung is: look for letters, markers, collimation and padding in the overlays.",
         )
+
+
+def _marker(name: str, pointing: float, share: float) -> Finding:
+    told = (
+        f"In {pointing:.0%} of the marked images the strongest evidence lies on the planted "
+        f"marker, and {share:.1%} of all positive evidence."
+    )
+    certain = pointing >= MARKED or share >= MARKER
+    if not certain and pointing < MARKED_TRACE and share < MARKER_TRACE:
+        return Finding("ok", f"{_name(name)}: no shortcut", told)
+    return Finding(
+        "fatal" if certain else "warning",
+        f"{_name(name)}: {'shortcut found' if certain else 'trace of a shortcut'}",
+        f"{told} The model reads the marker{'' if certain else ' as well'}, not the disease alone. "
+        "Train without it.",
+    )
 
 
 def _at_least(result: Result, name: str) -> float:

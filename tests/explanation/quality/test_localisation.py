@@ -63,3 +63,15 @@ def test_smooth_keeps_the_sum_of_what_lies_far_from_the_edge():
     assert smoothed.sum() == pytest.approx(1, abs=1e-3)
     # Height of a two-dimensional Gaussian: 1 / (2 pi sigma^2).
     assert smoothed[20, 20] == pytest.approx(1 / (2 * np.pi * 4), rel=0.02)
+
+
+def test_a_sign_is_what_its_strokes_enclose_and_a_margin() -> None:
+    strokes = np.zeros((50, 50), bool)
+    strokes[20:31, [20, 30]] = True  # two bars with a gap of nine pixels
+    region = quality.sign_region(strokes)
+    assert region[20:31, 20:31].all()
+    assert region[[19, 31, 25, 25], [25, 25, 19, 31]].all(), "2 % of 50 pixels is one"
+    assert region.sum() == 11 * 11 + 4 * 11
+    corner = np.zeros((50, 100), bool)
+    corner[-1, -1] = True
+    assert quality.sign_region(corner).sum() == 3 + 3 + 1, "a quarter of an ellipse of five pixels"

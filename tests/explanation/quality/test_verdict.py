@@ -17,7 +17,7 @@ from cxrlab.task import Task
 
 GOOD = {
     "mass_in_mask": 0.6, "insertion_less_deletion": 0.5, "randomisation_similarity": 0.1,
-    "border_share": 0.05, "marker_share": 0.01,
+    "border_share": 0.05, "marker_share": 0.01, "marker_pointing": 0.0,
 }  # fmt: skip
 
 
@@ -62,6 +62,8 @@ def test_good_explanations_are_in_order() -> None:
         ({"randomisation_similarity": 0.7}, "fatal", "gradcam: sanity check failed"),
         ({"marker_share": 0.5}, "fatal", "gradcam: shortcut found"),
         ({"marker_share": 0.1}, "warning", "gradcam: trace of a shortcut"),
+        ({"marker_pointing": 0.9}, "fatal", "gradcam: shortcut found"),
+        ({"marker_pointing": 0.2}, "warning", "gradcam: trace of a shortcut"),
         ({"border_share": 0.5}, "warning", "gradcam: evidence at the border"),
         ({"insertion_less_deletion": -0.1}, "warning", "gradcam: evidence that decides little"),
         ({"mass_in_mask": 0.05}, "warning", "gradcam: evidence outside the lesions"),
