@@ -34,7 +34,8 @@ METHODS = (
 )  # fmt: skip
 MEASURES = (
     "pointing_game", "mass_in_mask", "iou", "auprc", "deletion_auc", "insertion_auc",
-    "randomisation_similarity", "marker_pointing", "marker_share", "completeness_error", "seconds_per_image",
+    "randomisation_similarity", "marker_pointing", "marker_share", "completeness_error",
+    "seconds_per_image",
 )  # fmt: skip
 OPTIONS = (
     "optimizer=adamw", "optimizer.lr=2e-3", "scheduler=onecycle",
