@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cxrlab.config.paths import conf_dir, run_folder
+from cxrlab.config.run_ids import quote_run_ids
 from cxrlab.errors import TrialsFailedError, UserError
 from cxrlab.garbage import collect_seldom
 
@@ -84,6 +85,7 @@ def _run(
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without it Hydra prints a traceback of its own and exits with 1 whatever happened.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv[1:] = map(quote_run_ids, sys.argv[1:])
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
         if refused:

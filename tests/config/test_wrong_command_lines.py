@@ -94,6 +94,7 @@ WRONG = {
     "data=dicom_folder data.root=/no/such/folder": ["/no/such/folder"],
     "data=medmnist data.pixels=100": ["data.pixels=100"],
     "resume=nosuchrun": ["resume=nosuchrun", "cxrlab.ui"],
+    "resume=26596556": ["resume=26596556", "cxrlab.ui"],  # an id, not a number
     "register=a/b": ["register=a/b"],
     "register=mine tracking=none": ["register=mine", "tracking=local or server"],
     # folders that can't be written
