@@ -58,7 +58,7 @@ def main() -> None:
         "--at-least", type=float, help="fail where a figure is worse than this share of its target"
     )
     chosen = parser.parse_args()
-    wanted = set(chosen.only.split(",")) if chosen.only else None
+    wanted = frozenset(chosen.only.split(",")) if chosen.only else None
     known = {name for names in MEASUREMENTS.values() for name in names}
     if wanted and not wanted <= known:
         parser.error(f"no figure {sorted(wanted - known)}; there are {', '.join(sorted(known))}")
@@ -67,7 +67,7 @@ def main() -> None:
         parser.error("CXRLAB_DATA names no folder with chest_xray/train; set it")
     found: Figures = {}
     with tempfile.TemporaryDirectory(prefix="cxrlab-benchmark-") as temporary:
-        bench = Bench(data, chosen.work or Path(temporary), chosen.rounds, chosen.steps)
+        bench = Bench(data, chosen.work or Path(temporary), chosen.rounds, chosen.steps, wanted)
         bench.work.mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = str(bench.work)  # for the runs of the contestants
         os.environ["CXRLAB_CACHE"] = str(bench.work / "cache")
