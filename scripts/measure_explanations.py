@@ -5,17 +5,15 @@
 
 Five models are trained, each in a folder of its own below FOLDER, and explained: MobileNetV2 and
 another backbone on phantoms, MobileNetV2 on phantoms with a marker that nearly tells the label, and
-two that know nothing, with random weights and with shuffled labels. A folder that holds a finished
-training is not trained again. The tables are Markdown; what each explanation wrote lies beside its
-model.
+two that know nothing, with random weights and with shuffled labels (those of `lesions`). A folder
+that holds a finished training is not trained again. The tables are Markdown; what each explanation
+wrote lies beside its model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import commands
 from cxrlab.explanation.quality.files import JSON, TABLE
 from cxrlab.layout import RESULTS_FILE
 from cxrlab.serving.own import own_images
@@ -105,7 +104,10 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     folder = options.folder.absolute()
     chosen = models(folder, options.backbone, options.epochs)
-    for name in options.only.split(",") if options.only else chosen:
+    names = options.only.split(",") if options.only else list(chosen)
+    if unknown := set(names) - set(chosen):
+        parser.error(f"no model {', '.join(sorted(unknown))}; there are {', '.join(chosen)}")
+    for name in names:
         measure(name, chosen[name], folder, options.train, options.overrides)
 
 
@@ -117,10 +119,11 @@ def measure(
     if not (output / RESULTS_FILE).is_file():
         if name == "shuffled":
             shuffle_labels(folder / "lesions", folder / SHUFFLED)
-        _run("train", output, *OPTIONS, *model.train, *train)
+        commands.run("train", f"hydra.run.dir={output}", *OPTIONS, *model.train, *train)
     for kind, own in model.explain.items():
         where = output / kind
-        _run("explain", where, f"run={output}", "tracking=none", *own, *explain)
+        told = (f"hydra.run.dir={where}", f"run={output}", "tracking=none")
+        commands.run("explain", *told, *own, *explain)
         print(f"\n## {name}, {kind}\n\n{verdict(where / JSON)}\n\n{markdown(where / TABLE)}")
 
 
@@ -160,13 +163,6 @@ def _cell(value: float, low: float, high: float) -> str:
     if np.isnan(value):
         return ""
     return f"{value:.3g}" if np.isnan(low) else f"{value:.2f} ({low:.2f}-{high:.2f})"
-
-
-def _run(command: str, output: Path, *overrides: str) -> None:
-    line = [sys.executable, "-m", f"cxrlab.{command}", f"hydra.run.dir={output}", *overrides]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(line)}\n{done.stderr}")
 
 
 if __name__ == "__main__":

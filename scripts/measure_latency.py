@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+import commands
 import cxrlab
 from cxrlab.console import new_table, print_table
 from measure_serving import ask, body, free_port, running, served
@@ -102,7 +103,7 @@ def _ways(folder: Path, image: Path, written: Path) -> Iterator[tuple[str, Calla
         yield "MLflow pyfunc", lambda: in_process(_PYFUNC, folder / "model", image)
         yield "mlflow models serve", lambda: scoring(folder / "model", image)
     if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
-        _run("export", f"run={folder}", "format=onnx", f"output={written}")
+        commands.run("export", f"run={folder}", "format=onnx", f"output={written}")
         yield "ONNX Runtime", lambda: in_process(_ONNX, written / "model.onnx", image)
     yield "the page, with a heat map", lambda: page(folder, image)
 
@@ -112,7 +113,7 @@ def command(folder: Path, image: Path, written: Path) -> Timed:
     table = written / "table.csv"
     table.unlink(missing_ok=True)
     begun = time.time()
-    _run("predict", f"run={folder}", f"input={image}", f"output={table}", "gate=false")
+    commands.run("predict", f"run={folder}", f"input={image}", f"output={table}", "gate=false")
     return Timed(time.time() - begun, [], float(pd.read_csv(table)["probability"].iloc[0]))
 
 
@@ -169,13 +170,6 @@ def show(found: dict[str, list[Timed]]) -> None:
             f"{1000 * np.median(warm):.0f}" if warm else "", f"{gap:.1e}",
         )  # fmt: skip
     print_table("One image, from a run to its users", table, Console())
-
-
-def _run(name: str, *overrides: str) -> None:
-    line = [sys.executable, "-m", f"cxrlab.{name}", *overrides]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(line)}\n{done.stderr}")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,16 @@ def _read(argument: str) -> object:
 
 @given(IDS, st.sampled_from(["run", "runs", "resume", "+run"]))
 def test_an_id_stays_text(name: str, key: str) -> None:
-    assert str(_read(f"{key}={name}")) == name
+    found = _read(f"{key}={name}")
+    assert not isinstance(found, int | float)
+    assert str(found) == name
 
 
 @given(st.lists(IDS, min_size=1, max_size=4))
 def test_ids_in_a_list_stay_text(names: list[str]) -> None:
-    assert [str(name) for name in _read(f"runs=[{','.join(names)}]")] == names
+    found = _read(f"runs=[{','.join(names)}]")
+    assert not any(isinstance(name, int | float) for name in found)
+    assert [str(name) for name in found] == names
 
 
 @pytest.mark.parametrize(
