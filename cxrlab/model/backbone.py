@@ -10,6 +10,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from cxrlab.errors import UserError
+from cxrlab.model.depthwise import replace_strided_depthwise
 from cxrlab.model.normalise import Normalise
 from cxrlab.model.weights import Weights
 
@@ -52,6 +53,7 @@ class Backbone(nn.Module):
         )
         # Some networks widen the pooled features once more before the classifier.
         self.num_features = int(getattr(network, "head_hidden_size", network.num_features))
+        replace_strided_depthwise(network)
         self.net = network
         self._frozen: tuple[nn.Module, ...] = ()
 

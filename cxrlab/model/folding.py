@@ -12,8 +12,10 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cxrlab.model.depthwise import StridedDepthwise
+
 # Exactly these: a subclass may do more, such as standardising its weights on the way.
-_CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
+_CONVOLUTIONS = (nn.Conv2d, Conv2dSame, StridedDepthwise)
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
