@@ -11,10 +11,8 @@ from cxrlab.config.app import command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import pytorch_lightning as pl
     import torch
-    from numpy.typing import NDArray
 
     from cxrlab.config.schema import Config
     from cxrlab.data.datamodule import ImageDataModule
@@ -121,12 +119,12 @@ def _conclude(
     device: torch.device,
 ) -> Evaluation:
     """Choose the operating point on validation, measure, explain, and keep all of it."""
-    from cxrlab.augmentation.shifts import SHIFTS
     from cxrlab.evaluation import stage
     from cxrlab.explanation.stage import explain_gallery
     from cxrlab.tracking import record
     from cxrlab.training.gate import learn_gate
     from cxrlab.training.inference import predict_logits
+    from cxrlab.training.shifted import predict_shifted
 
     config = session.config
     names = ["val", "test"] if config.evaluation.test else ["val"]
@@ -134,11 +132,7 @@ def _conclude(
         name: predict_logits(classifier, batches.whole(name), device, f"predicting {name}")
         for name in names
     }
-    val = batches.whole("val")
-    shifted: dict[str, NDArray[np.float64]] = {
-        name: predict_logits(classifier, val, device, f"predicting val, {name}", SHIFTS[name])
-        for name in config.evaluation.shifts
-    }
+    shifted = predict_shifted(classifier, batches.whole("val"), device, config.evaluation)
     manifest = batches.data.manifest
     found = stage.evaluate(manifest, logits, config.threshold, config.evaluation, shifted)
     stage.write(found, run.output, config.evaluation.bootstrap)

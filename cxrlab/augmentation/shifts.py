@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -97,3 +98,43 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
     "compressed": _compressed,
 }
 """Each maps (B, 1, H, W) float32 in [0, 1] to the same, at any size."""
+
+
+class ShiftedPass(NamedTuple):
+    """What a model says of the images of a split, each through one change.
+
+    Attributes:
+        names: (N,) which of `SHIFTS` each image went through.
+        logits: (N,) or (N, K) of the changed images.
+    """
+
+    names: Sequence[str]
+    logits: NDArray[np.float64]
+
+
+def name_in_turn(names: Sequence[str], index: int, turn: int) -> str:
+    """The change that an image goes through in one of several passes over its split.
+
+    Args:
+        names: of `SHIFTS`, which images take turns among.
+        index: the image's row in the split.
+        turn: which pass; as many as there are names show each image every change once.
+    """
+    return names[(index + turn) % len(names)]
+
+
+def shift_in_turn(images: Tensor, index: Tensor, names: Sequence[str], turn: int = 0) -> Tensor:
+    """Each image through the change whose turn it is.
+
+    Args:
+        images: (B, 1, H, W) float32 in [0, 1], not changed.
+        index: (B,) rows in the split; -1, a filler, counts as row 0.
+        names: of `SHIFTS`.
+        turn: see `name_in_turn`.
+    """
+    changed = images.clone()
+    whose = [name_in_turn(names, row, turn) for row in index.clamp(min=0).tolist()]
+    for name in sorted(set(whose)):
+        rows = [place for place, found in enumerate(whose) if found == name]
+        changed[rows] = SHIFTS[name](images[rows])
+    return changed

@@ -194,6 +194,9 @@ class EvaluationConfig(Section):
     shifts: tuple[Shift, ...] = Field(
         description="changes of the validation images that help to choose the operating point"
     )
+    shifts_per_image: Positive | None = Field(
+        description="how many of them each image goes through, in turns; null: all"
+    )
 
 
 MethodName = Literal[

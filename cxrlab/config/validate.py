@@ -210,6 +210,12 @@ def _check_shifts(config: Config) -> None:
             "evaluation.shifts: a frozen backbone makes features of the images as they are; "
             "take evaluation.shifts=[], or model.freeze_backbone=false"
         )
+    each = config.evaluation.shifts_per_image
+    if each is not None and each > len(shifts):
+        raise UserError(
+            f"evaluation.shifts_per_image={each}: evaluation.shifts names {len(shifts)}; "
+            f"nearest valid: evaluation.shifts_per_image={len(shifts) or 'null'}"
+        )
     if monitor.startswith("val_shifted/") and not shifts:
         raise UserError(
             f"trainer.monitor={monitor}: no shifted images are validated; "

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cxrlab.augmentation.shifts import ShiftedPass
 from cxrlab.config.schema import EvaluationConfig
 from cxrlab.data.manifest import Manifest
 from cxrlab.evaluation.calibration import Calibration, fit_calibration
@@ -71,7 +72,7 @@ def evaluate(
     logits: Mapping[str, NDArray[np.float64]],
     rule: str | float,
     config: EvaluationConfig,
-    shifted: Mapping[str, NDArray[np.float64]] | None = None,
+    shifted: Sequence[ShiftedPass] = (),
 ) -> Evaluation:
     """Choose on validation, measure everywhere.
 
@@ -80,9 +81,9 @@ def evaluate(
         logits: by split, in the manifest's order; `val` is needed.
         rule: the key `threshold` of the configuration.
         config: how to calibrate and how often to draw patients.
-        shifted: logits of the validation images by the shift that they went through. The
-            operating point is then chosen on these and the images as they are, all together,
-            and the shifted ones are told of as a split of their own, `val_shifted`.
+        shifted: passes over the validation images, changed. The operating point is then chosen on
+            these and the images as they are, all together, and the shifted ones are told of as a
+            split of their own, `val_shifted`.
     """
     task = manifest.task
     rows = {split: manifest.split(split) for split in logits}
@@ -90,8 +91,8 @@ def evaluate(
     chosen_on = ["val"]
     columns = {split: list(manifest.report_columns) for split in logits}
     if shifted:
-        rows[SHIFTED] = shifted_rows(rows["val"], list(shifted))
-        values[SHIFTED] = np.concatenate(list(shifted.values()))
+        rows[SHIFTED] = _shifted_rows(rows["val"], shifted)
+        values[SHIFTED] = np.concatenate([found.logits for found in shifted])
         columns[SHIFTED] = ["shift"]
         chosen_on.append(SHIFTED)
     point = choose_operating_point(
@@ -117,9 +118,9 @@ def evaluate(
     return Evaluation(task, point, tables, metrics)
 
 
-def shifted_rows(rows: pd.DataFrame, shifts: Sequence[str]) -> pd.DataFrame:
-    """The validation rows once for each shift, which `shift` names, as a split of their own."""
-    parts = [rows.assign(split=SHIFTED, shift=name) for name in shifts]
+def _shifted_rows(rows: pd.DataFrame, shifted: Sequence[ShiftedPass]) -> pd.DataFrame:
+    """The validation rows once for each pass, with its `shift`, as a split of their own."""
+    parts = [rows.assign(split=SHIFTED, shift=found.names) for found in shifted]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -22,7 +22,7 @@ def predict_logits(
     loader: BatchLoader,
     device: torch.device,
     what: str,
-    change: Callable[[Tensor], Tensor] | None = None,
+    change: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> NDArray[np.float64]:
     """Logits of every image of a loader, in its order.
 
@@ -34,7 +34,8 @@ def predict_logits(
         loader: batches in order, of images or of features.
         device: where to compute.
         what: what the progress bar says.
-        change: applied to each batch of images (B, 1, H, W) float32 in [0, 1].
+        change: maps a batch of images (B, 1, H, W) float32 in [0, 1] and their rows in the split
+            (B,) to what is looked at in their place.
 
     Returns:
         (N,) for two classes, else (N, K).
@@ -47,6 +48,6 @@ def predict_logits(
             logits = classifier.head(batch["features"].to(device))
         else:
             images = to_unit(batch["image"].to(device))
-            logits = network(images if change is None else change(images))
+            logits = network(images if change is None else change(images, batch["index"]))
         parts.append(logits.float().cpu())
     return torch.cat(parts).double().numpy()

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from cxrlab.augmentation.shifts import SHIFTS
+from cxrlab.augmentation.shifts import SHIFTS, name_in_turn, shift_in_turn
 from cxrlab.config.schema import Shift
 
 
@@ -63,3 +63,24 @@ def test_coarse_blurred_and_compressed_images_lose_detail() -> None:
     grain = 0.02 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     for name in ("coarse", "blurred", "compressed"):
         assert SHIFTS[name](0.5 + grain).std() < 0.8 * grain.std(), name
+
+
+def test_images_take_turns_by_their_place_in_the_split_not_in_the_batch() -> None:
+    names = ("lighter", "framed")
+    images, index = radiographs(), torch.tensor([4, 7, -1])
+    before = images.clone()
+    for turn, expected in (
+        (0, ["lighter", "framed", "lighter"]),
+        (1, ["framed", "lighter", "framed"]),
+    ):
+        changed = shift_in_turn(images, index, names, turn)
+        for place, name in enumerate(expected):
+            one = slice(place, place + 1)
+            torch.testing.assert_close(changed[one], SHIFTS[name](images[one]))
+    torch.testing.assert_close(images, before, rtol=0, atol=0)
+
+
+def test_as_many_turns_as_changes_show_each_image_every_change_once() -> None:
+    names = tuple(SHIFTS)
+    for row in (0, 13):
+        assert {name_in_turn(names, row, turn) for turn in range(len(names))} == set(names)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from helpers.evaluation import evaluation_config
 
+from cxrlab.augmentation.shifts import ShiftedPass
 from cxrlab.data.manifest import Manifest
 from cxrlab.errors import UserError
 from cxrlab.evaluation import stage
@@ -93,10 +94,13 @@ def test_output_that_is_no_number_is_said_to_the_user(make_rows) -> None:
 def test_shifted_images_move_the_operating_point_and_are_told_of(make_rows, tmp_path: Path) -> None:
     manifest, logits = study(make_rows, TASKS["binary"])
     # Elsewhere every score is higher: the threshold has to lie higher than plain images want it.
-    shifted = {"lighter": logits["val"] + 2, "coarse": logits["val"] + 2.5}
+    shifted = [
+        ShiftedPass(["lighter"] * 40, logits["val"] + 2),
+        ShiftedPass(["coarse"] * 40, logits["val"] + 2.5),
+    ]
     plain = stage.evaluate(manifest, logits, "youden", CONFIG)
     moved = stage.evaluate(manifest, logits, "youden", CONFIG, shifted)
-    together = np.concatenate([logits["val"], *shifted.values()])
+    together = np.concatenate([logits["val"], *(found.logits for found in shifted)])
     target = np.tile(manifest.split("val")["target"].to_numpy(), 3)
     expected = choose_threshold("youden", target, 1 / (1 + np.exp(-together)))
     assert moved.point.cuts == pytest.approx((expected.value,))
@@ -105,7 +109,7 @@ def test_shifted_images_move_the_operating_point_and_are_told_of(make_rows, tmp_
     assert moved.point.calibration.temperature == fit_temperature(together, target)
     table = moved.tables["val_shifted"]
     assert table.groupby("shift", sort=False).size().to_dict() == {"lighter": 40, "coarse": 40}
-    np.testing.assert_allclose(table.loc[table["shift"] == "coarse", "logit"], shifted["coarse"])
+    np.testing.assert_allclose(table.loc[table["shift"] == "coarse", "logit"], shifted[1].logits)
     stage.write(moved, tmp_path, draws=200)
     groups = pd.read_csv(tmp_path / "evaluation" / "subgroups_val_shifted.csv")
     assert {"lighter", "coarse"} <= set(groups["group"])

@@ -54,14 +54,25 @@ def test_the_table_holds_what_the_model_says_of_each_changed_image(run_training)
     for name in NAMES:
         with torch.inference_mode():
             expected = classifier(SHIFTS[name](images)).numpy()
-        found = table.loc[table["shift"] == name, "logit"]
+        of_name = table[table["shift"] == name].set_index("path")
+        found = of_name.loc[val["path"], "logit"]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_images_may_take_turns_among_the_changes_after_training_too(run_training) -> None:
+    trained = run_training(*OPTIONS, "trainer.max_epochs=1", "evaluation.shifts_per_image=2")
+    table = read_predictions(trained.output / "predictions" / "val_shifted.csv")
+    val = read_predictions(trained.output / "predictions" / "val.csv")
+    assert table.groupby("path", sort=False)["shift"].nunique().tolist() == [2] * len(val)
+    assert set(table["shift"]) == set(NAMES)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["trainer.monitor=val_shifted/auroc"], "add evaluation=shifted"),
+        (["evaluation.shifts_per_image=3"], "nearest valid: evaluation.shifts_per_image=null"),
+        (["evaluation=shifted", "evaluation.shifts_per_image=11"], "shifts_per_image=10"),
         (["evaluation=shifted", "model.freeze_backbone=true"], "take evaluation.shifts=[]"),
         (["model.test_mirror=true", "model.freeze_backbone=true"], "take model.test_windows"),
     ],
