@@ -76,8 +76,8 @@ class ModelConfig(Section):
     )
     freeze_stages: int = Field(ge=0, description="stages that stay fixed, counted from the stem")
     standardise: bool = Field(description="bring each image to one mean and spread first")
-    test_windows: tuple[Annotated[float, Field(ge=0.5, le=1)], ...] = Field(
-        min_length=1, description="central windows looked at when not training; 1: the whole image"
+    test_windows: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(
+        min_length=1, description="windows looked at when not training; 1: the whole image"
     )
     test_mirror: bool = Field(description="look at each window's mirror image too")
 
@@ -88,6 +88,7 @@ class LossConfig(Section):
     class_weights: Literal["none", "balanced"] = Field(description="weigh rare classes up")
     label_smoothing: float = Field(ge=0, lt=0.5, description="share moved to the other classes")
     focal_gamma: NonNegative = Field(description="focal loss exponent; 0: plain cross-entropy")
+    mixup: NonNegative = Field(description="alpha of the Beta distribution of mixup; 0: off")
 
 
 class OptimizerConfig(Section):

@@ -111,10 +111,28 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
-        loss: Tensor = self.loss(self.logits(batch), batch["target"])
+        if alpha := self.hparams["loss"]["mixup"]:
+            loss = self._mixed_loss(batch, alpha)
+        else:
+            loss = self.loss(self.logits(batch), batch["target"])
         several = self.trainer.world_size > 1
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True, sync_dist=several)
         return loss
+
+    def _mixed_loss(self, batch: Batch, alpha: float) -> Tensor:
+        """Mixup (Zhang et al. 2018): each image faded into another of the batch, and so the loss.
+
+        The order of a batch is random, so its reverse is a random pairing.
+        """
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
+        mixed = batch.copy()
+        if "features" in batch:
+            mixed["features"] = torch.lerp(batch["features"].flip(0), batch["features"], share)
+        else:
+            mixed["image"] = torch.lerp(batch["image"].flip(0), batch["image"], share)
+        logits, target = self.logits(mixed), batch["target"]
+        loss: Tensor = share * self.loss(logits, target)
+        return loss + (1 - share) * self.loss(logits, target.flip(0))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect what the validation metrics need; a metric a step would wait for a GPU."""

@@ -32,8 +32,8 @@ class Views(nn.Module):
 
         Args:
             network: maps (B, 1, H, W) to logits, (B,) or (B, K).
-            windows: sides of the central parts that are looked at, each over the image's side, in
-                (0, 1]; resampled to the image's size.
+            windows: sides of what is looked at, over the image's: its centre, or with more than 1
+                the image in a black frame, as from farther away; resampled to its size.
             mirror: look at each from both sides.
         """
         super().__init__()
@@ -57,5 +57,6 @@ def _central(images: Tensor, window: float) -> Tensor:
     down, across = (round((1 - window) / 2 * side) for side in (height, width))
     if not down and not across:
         return images
-    part = images[..., down : height - down, across : width - across]
+    # Negative padding crops. Black is what training shows where there is no image.
+    part = functional.pad(images, (-across, -across, -down, -down))
     return functional.interpolate(part, size=(height, width), mode="bilinear", antialias=False)

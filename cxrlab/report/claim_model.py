@@ -85,6 +85,8 @@ def _loss(loss: dict[str, Any]) -> str:
         parts.append(f"focal gamma {loss['focal_gamma']}")
     if loss.get("label_smoothing"):
         parts.append(f"label smoothing {loss['label_smoothing']}")
+    if loss.get("mixup"):
+        parts.append(f"mixup (alpha {loss['mixup']})")
     if loss.get("class_weights") == "balanced":
         parts.append("classes weighed equally")
     return " with ".join([parts[0], joined(parts[1:])]) if parts[1:] else parts[0]

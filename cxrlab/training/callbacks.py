@@ -16,6 +16,7 @@ from cxrlab.data.batches import Batch, BatchLoader
 from cxrlab.training.optimizers import highest_rate
 
 _log = logging.getLogger("cxrlab")
+_FORGETTING = 3
 
 
 class SeededSteps(pl.Callback):
@@ -69,8 +70,8 @@ class PlateauSteps(pl.Callback):
 class MovingAverage(WeightAveraging):
     """Exponential moving average of the weights, validated and saved in place of the last ones.
 
-    The decay rises as (1 + t) / (10 + t) up to the one asked for, as in TensorFlow's
-    ExponentialMovingAverage, so that the random first weights are forgotten within some steps.
+    Until its decay is reached, step t weighs 3 / (t + 3) (polynomial decay, Shamir and Zhang
+    2013): an average over the later half of the steps so far, which forgets the random first ones.
     """
 
     def __init__(self, decay: float) -> None:
@@ -90,7 +91,7 @@ class MovingAverage(WeightAveraging):
         # The same as `count`, which lies on the device: to read it there would wait for the GPU.
         steps = self._latest_update_step
         if averaged[0].is_floating_point():
-            weight = 1 - min(self._decay, (1 + steps) / (10 + steps))
+            weight = max(1 - self._decay, _FORGETTING / (steps + _FORGETTING))
             torch._foreach_lerp_(averaged, current, weight)
         else:
             torch._foreach_copy_(averaged, current)

@@ -33,7 +33,7 @@ def classifier_of(classes: int = 2, standardise: bool = False, **model: object) 
             "test_mirror": False,
             **model,
         },
-        loss={"label_smoothing": 0.0, "focal_gamma": 0.0},
+        loss={"label_smoothing": 0.0, "focal_gamma": 0.0, "mixup": 0.0},
         optimizer={},
         scheduler={},
     )
@@ -129,10 +129,13 @@ def test_a_compiled_backbone_is_copied_uncompiled() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_looks_are_averaged_and_can_be_left_out(classes: int) -> None:
-    classifier = classifier_of(classes, test_windows=[1.0, 0.5], test_mirror=True)
+    classifier = classifier_of(classes, test_windows=[1.0, 0.5, 1.25], test_mirror=True)
     images = torch.rand(4, 1, 32, 32)
     centre = functional.interpolate(images[:, :, 8:24, 8:24], size=(32, 32), mode="bilinear")
-    looks = [images, centre, images.flip(3), centre.flip(3)]
+    framed = functional.pad(images, (4, 4, 4, 4))
+    framed = functional.interpolate(framed, size=(32, 32), mode="bilinear")
+    looks = [images, centre, framed]
+    looks += [look.flip(3) for look in looks]
     with torch.no_grad():
         whole, several = (inference_network(classifier, views=v)(images) for v in (False, True))
         expected = torch.stack([classifier.eval()(look) for look in looks])

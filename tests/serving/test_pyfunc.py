@@ -133,10 +133,10 @@ def test_it_needs_neither_the_training_packages_nor_this_checkout(
 
 
 def test_a_run_that_looks_several_times_serves_so(predictor, files, tmp_path: Path) -> None:
-    several = replace(predictor, network=Views(predictor.network, (1.0, 0.8), mirror=True).eval())
+    several = replace(predictor, network=Views(predictor.network, (1.5, 0.8), mirror=True).eval())
     save_model(several, "a run", tmp_path / "model")
     served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     found = served.predict(pd.DataFrame({"image": [files[0].read_bytes()]}))
     expected = several.predict(files[:1])["logit"][0]
     assert found["logit"][0] == pytest.approx(expected, abs=1e-4)
-    assert expected != pytest.approx(predictor.predict(files[:1])["logit"][0], abs=1e-4)
+    assert expected != pytest.approx(predictor.predict(files[:1])["logit"][0], abs=1e-3)

@@ -250,3 +250,29 @@ def test_the_backbone_is_compiled_in_the_mode_that_is_asked_for(
 def test_the_profile_is_shown(run_training, caplog: pytest.LogCaptureFixture) -> None:
     run_training("explanation=none", "trainer.max_epochs=1", "trainer.profiler=simple")
     assert "run_training_batch" in caplog.text
+
+
+def test_mixup_mixes_pairs_and_their_losses(run_training, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = run_training("explanation=none", "trainer.max_epochs=1", "loss.mixup=0.3")
+    assert np.isfinite(last(trained.output, "train/loss"))
+    classifier = Classifier.load_from_checkpoint(trained.output / BEST, map_location="cpu").eval()
+    images = torch.rand(4, 1, 32, 32)
+    batch = {"image": images, "target": torch.tensor([0, 1, 1, 0]), "index": torch.arange(4)}
+    seen: list[torch.Tensor] = []
+
+    def first_pixels(shown: torch.Tensor) -> torch.Tensor:
+        seen.append(shown)
+        return shown[:, 0, 0, 0]
+
+    monkeypatch.setattr(classifier.backbone, "forward", first_pixels)
+    monkeypatch.setattr(classifier.head, "forward", lambda features: features)
+    torch.manual_seed(0)
+    share = float(torch.distributions.Beta(0.3, 0.3).sample())
+    torch.manual_seed(0)
+    found = classifier._mixed_loss(batch, 0.3)
+    mixed = share * images + (1 - share) * images.flip(0)
+    torch.testing.assert_close(seen[0], mixed)
+    logits = mixed[:, 0, 0, 0]
+    expected = share * classifier.loss(logits, batch["target"])
+    expected += (1 - share) * classifier.loss(logits, batch["target"].flip(0))
+    torch.testing.assert_close(found, expected)
