@@ -208,7 +208,7 @@ def _check_shifts(config: Config) -> None:
     if shifts and config.model.freeze_backbone:
         raise UserError(
             "evaluation.shifts: a frozen backbone makes features of the images as they are; "
-            "take evaluation.shifts=[], or model.freeze_backbone=false"
+            "take evaluation=default, or model.freeze_backbone=false"
         )
     each = config.evaluation.shifts_per_image
     if each is not None and each > len(shifts):

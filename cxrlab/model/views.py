@@ -42,7 +42,7 @@ class Views(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 1, H, W) to mean logits, (B,) or (B, K)."""
-        views = [_central(images, window) for window in self.windows]
+        views = [_seen_through(images, window) for window in self.windows]
         if self.mirror:
             views += [view.flip(3) for view in views]
         return torch.stack([self.network(view) for view in views]).mean(dim=0)
@@ -52,7 +52,7 @@ class Views(nn.Module):
         return self.network
 
 
-def _central(images: Tensor, window: float) -> Tensor:
+def _seen_through(images: Tensor, window: float) -> Tensor:
     height, width = images.shape[-2:]
     down, across = (round((1 - window) / 2 * side) for side in (height, width))
     if not down and not across:

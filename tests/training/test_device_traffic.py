@@ -97,6 +97,17 @@ def test_the_average_lies_with_the_weights_and_its_count_with_the_host(config) -
     assert made.n_averaged.device.type == "cpu"
 
 
+@pytest.mark.parametrize(("step", "weight"), [(1, 0.75), (27, 0.1), (1000, 0.01)])
+def test_the_average_forgets_the_first_steps_and_then_by_its_decay(
+    step: int, weight: float
+) -> None:
+    average = MovingAverage(0.99)
+    average._latest_update_step = step
+    averaged, current = [torch.zeros(2)], [torch.ones(2)]
+    average._average(averaged, current, torch.tensor(0))
+    torch.testing.assert_close(averaged[0], torch.full((2,), weight))
+
+
 def _move(module: torch.nn.Module, device: torch.device) -> None:
     """`Module.to` can't replace real tensors by fake ones."""
     for part in module.modules():

@@ -59,6 +59,15 @@ def test_the_table_holds_what_the_model_says_of_each_changed_image(run_training)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_the_advice_for_a_frozen_backbone_is_taken(compose) -> None:
+    looks = ("model.test_windows=[1.0]", "model.test_mirror=false", "trainer.progressive=[]")
+    config = compose(
+        "experiment=chest_xray", "model.freeze_backbone=true", "evaluation=default",
+        "trainer.monitor=val/auroc", *looks,
+    )  # fmt: skip
+    assert not config.evaluation.shifts
+
+
 def test_images_may_take_turns_among_the_changes_after_training_too(run_training) -> None:
     trained = run_training(*OPTIONS, "trainer.max_epochs=1", "evaluation.shifts_per_image=2")
     table = read_predictions(trained.output / "predictions" / "val_shifted.csv")
@@ -73,7 +82,7 @@ def test_images_may_take_turns_among_the_changes_after_training_too(run_training
         (["trainer.monitor=val_shifted/auroc"], "add evaluation=shifted"),
         (["evaluation.shifts_per_image=3"], "nearest valid: evaluation.shifts_per_image=null"),
         (["evaluation=shifted", "evaluation.shifts_per_image=11"], "shifts_per_image=10"),
-        (["evaluation=shifted", "model.freeze_backbone=true"], "take evaluation.shifts=[]"),
+        (["evaluation=shifted", "model.freeze_backbone=true"], "take evaluation=default"),
         (["model.test_mirror=true", "model.freeze_backbone=true"], "take model.test_windows"),
     ],
 )
