@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cxrlab.errors import UserError
 from cxrlab.model.depthwise import replace_strided_depthwise
 from cxrlab.model.normalise import Normalise
+from cxrlab.model.relu6 import replace_relu6
 from cxrlab.model.weights import Weights
 
 
@@ -54,6 +55,7 @@ class Backbone(nn.Module):
         # Some networks widen the pooled features once more before the classifier.
         self.num_features = int(getattr(network, "head_hidden_size", network.num_features))
         replace_strided_depthwise(network)
+        replace_relu6(network)
         self.net = network
         self._frozen: tuple[nn.Module, ...] = ()
 

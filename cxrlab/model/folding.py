@@ -46,7 +46,7 @@ class _LayerTracer(fx.Tracer):
     """A graph whose nodes are whole layers, also those that timm derives from torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_layer = isinstance(m, (nn.Conv2d, _BatchNorm))
+        is_layer = isinstance(m, (nn.Conv2d, _BatchNorm, nn.ReLU6))
         return is_layer or super().is_leaf_module(m, module_qualified_name)
 
 

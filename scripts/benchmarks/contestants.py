@@ -174,11 +174,13 @@ def captum_attribution(checkpoint: str, best: str, *overrides: str) -> None:
     import captum.attr
     import torch
 
+    from benchmarks.plain import restore_relu6
     from benchmarks.session import attribution_images, open_session
     from cxrlab.model.classifier import Classifier
 
     is_best = best == "best"
     network = Classifier.load_from_checkpoint(checkpoint, map_location="cpu").network().eval()
+    restore_relu6(network)
     if is_best:
         network.to(memory_format=torch.channels_last)
     explainer = captum.attr.IntegratedGradients(network)

@@ -16,6 +16,8 @@ from torchmetrics.classification import BinaryAUROC
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from cxrlab.model.relu6 import InPlaceReLU6
+
 BATCH = 32
 SIDE = 224
 
@@ -121,3 +123,11 @@ def predictions(model: nn.Module, files: Sequence[Path], workers: int) -> Iterat
     with torch.no_grad():
         for images in DataLoader(Files(files), batch_size=BATCH, num_workers=workers):
             yield torch.sigmoid(model(images))
+
+
+def restore_relu6(net: nn.Module) -> None:
+    """Give a network of cxrlab the ReLU6 back that timm builds."""
+    for name, module in list(net.named_modules()):
+        if isinstance(module, InPlaceReLU6):
+            parent, _, attribute = name.rpartition(".")
+            setattr(net.get_submodule(parent), attribute, nn.ReLU6(inplace=True))

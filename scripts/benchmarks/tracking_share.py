@@ -1,8 +1,7 @@
-"""The share of a whole epoch that callbacks and logging take: prints one number in [0, 1].
+"""The share of the epochs that callbacks and logging take: prints one number in [0, 1].
 
-An epoch as `python -m cxrlab.train` makes it, explanation panel and MLflow included, timed by
-Lightning's own profiler hooks. With one epoch the panel is drawn in it; by default it is drawn in
-every second one.
+Two epochs as `python -m cxrlab.train` makes them, MLflow and the explanation panel of every second
+one included, timed by Lightning's own profiler hooks.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 
 def main(*overrides: str) -> None:
-    """Train an epoch; see the module."""
+    """Train two epochs; see the module."""
     import pytorch_lightning as pl
     from pytorch_lightning.profilers import Profiler
 
@@ -50,7 +49,7 @@ def main(*overrides: str) -> None:
         spent["[Callback]logger"] += time.perf_counter() - start
 
     RunLogger.log_metrics = timed  # type: ignore[method-assign]
-    session = open_session(*overrides, "trainer.max_epochs=1", "evaluation.test=false",
+    session = open_session(*overrides, "trainer.max_epochs=2", "evaluation.test=false",
                            "explanation.gallery_images=0", "tracking.log_model=false")  # fmt: skip
     train(session, prepare(load_manifest(session.config.data), session.config.data), [Watch()])
     callbacks = {name: s for name, s in spent.items() if name.startswith("[Callback]")}
