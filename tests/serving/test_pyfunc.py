@@ -59,15 +59,18 @@ def test_bytes_base64_and_gray_values_mean_the_same_image(model, predictor, file
     expected = predictor.predict(files[:3])
     contents = [file.read_bytes() for file in files[:3]]
     grays = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files[:3]]
+    deep = [gray.astype(np.uint16) * 257 for gray in grays]
     for images in (
         contents,
         [base64.b64encode(content).decode() for content in contents],
         grays,
         [gray.tolist() for gray in grays],
-        [gray.astype(np.uint16) * 257 for gray in grays],
+        deep,
     ):
         found = model.predict(pd.DataFrame({"image": images}))
-        np.testing.assert_allclose(found[SCORES].astype(float), expected[SCORES], atol=1e-4)
+        # Percentiles of 16 bits lie between those of 8: some pixels are one gray value brighter.
+        tolerance = 2e-3 if images is deep else 1e-4
+        np.testing.assert_allclose(found[SCORES].astype(float), expected[SCORES], atol=tolerance)
         assert found["decision"].tolist() == expected["decision"].tolist()
         assert found["error"].tolist() == [""] * 3
 
