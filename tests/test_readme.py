@@ -22,7 +22,11 @@ COMMANDS = re.findall(
 
 
 @pytest.mark.parametrize(("command", "line"), COMMANDS)
-def test_every_command_is_a_valid_configuration(command: str, line: str, compose) -> None:
+def test_every_command_is_a_valid_configuration(
+    command: str, line: str, compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "series.csv").touch()  # made by the command before the one that takes it
+    monkeypatch.chdir(tmp_path)
     schemas = {
         "train": schema.Config,
         "audit": commands.AuditConfig,

@@ -52,6 +52,13 @@ def test_cosine_warms_up_and_ends_at_its_last_factor(compose) -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+def test_warmup_is_followed_by_one_rate(compose) -> None:
+    config = compose("scheduler=warmup").scheduler.model_dump()
+    rates = [rate_factor(step, 100, config) for step in range(101)]
+    assert rates[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert rates[10:] == pytest.approx([1.0] * 91)
+
+
 def test_onecycle_is_torchs(compose) -> None:
     config = compose("scheduler=onecycle", "scheduler.final_factor=0.001").scheduler.model_dump()
     weight = nn.Parameter(torch.zeros(1))
