@@ -18,8 +18,7 @@ def replace_strided_depthwise(net: nn.Module) -> None:
     """Put `StridedDepthwise` where it computes the same, with the same parameters."""
     for name, conv in list(net.named_modules()):
         if type(conv) in _REPLACED and _fits(conv):
-            parent, _, attribute = name.rpartition(".")
-            setattr(net.get_submodule(parent), attribute, StridedDepthwise(conv))
+            net.set_submodule(name, StridedDepthwise(conv))
 
 
 class StridedDepthwise(nn.Conv2d):

@@ -37,8 +37,8 @@ def fold_batch_norms(net: nn.Module) -> nn.Module:
     for conv, norm in _foldable(folded):
         before = cast("nn.Conv2d", folded.get_submodule(conv))
         after = cast("_BatchNorm", folded.get_submodule(norm))
-        _replace(folded, conv, fuse_conv_bn_eval(before, after))
-        _replace(folded, norm, _rest(after))
+        folded.set_submodule(conv, fuse_conv_bn_eval(before, after).eval())
+        folded.set_submodule(norm, _rest(after).eval())
     return folded
 
 
@@ -85,8 +85,3 @@ def _rest(norm: nn.Module) -> nn.Module:
     if isinstance(norm, BatchNormAct2d):
         return nn.Sequential(norm.drop, norm.act)
     return nn.Identity()
-
-
-def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(net.get_submodule(parent), attribute, module.eval())

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 def replace_relu6(net: nn.Module) -> None:
     """Put `InPlaceReLU6` where a ReLU6 may overwrite its input."""
     for name, module in list(net.named_modules()):
-        if type(module) is nn.ReLU6 and module.inplace and name:
-            parent, _, attribute = name.rpartition(".")
-            setattr(net.get_submodule(parent), attribute, InPlaceReLU6())
+        if type(module) is nn.ReLU6 and module.inplace:
+            net.set_submodule(name, InPlaceReLU6())
 
 
 class InPlaceReLU6(nn.ReLU6):

@@ -98,8 +98,7 @@ class SyncBatchNormAct(LayerSync):
             original.train(current.training)
             for kind in ("_parameters", "_buffers"):
                 getattr(original, kind).update(getattr(current, kind))
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, original)
+            model.set_submodule(name, original)
         self._originals = {}
         return model
 

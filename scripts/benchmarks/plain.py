@@ -129,5 +129,4 @@ def restore_relu6(net: nn.Module) -> None:
     """Give a network of cxrlab the ReLU6 back that timm builds."""
     for name, module in list(net.named_modules()):
         if isinstance(module, InPlaceReLU6):
-            parent, _, attribute = name.rpartition(".")
-            setattr(net.get_submodule(parent), attribute, nn.ReLU6(inplace=True))
+            net.set_submodule(name, nn.ReLU6(inplace=True))

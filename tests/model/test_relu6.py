@@ -21,7 +21,8 @@ def through(layer: nn.Module, values: Tensor) -> list[Tensor]:
     """Output, gradient and the gradient of the gradient's square."""
     values = values.clone().requires_grad_()
     output = layer(values * 1)
-    (first,) = torch.autograd.grad((output**3).sum(), values, create_graph=True)
+    # Not zero where the output is: else a gradient that should be cut off there would not show.
+    (first,) = torch.autograd.grad(((output + 1) ** 3).sum(), values, create_graph=True)
     (second,) = torch.autograd.grad((first**2).sum(), values)
     return [output.detach(), first.detach(), second]
 
