@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -138,7 +139,9 @@ def fit_gate(
         thumbs[np.sort(rng.permutation(rows)[:_MOST_IMAGES])] for rows in (train, val)
     )
     changed = np.stack([_changed(image, rng) for image in chosen])
-    seen = _seen_from_afar(np.concatenate([chosen, chosen[:, :, ::-1], changed]))
+    seen = _seen_from_afar(np.concatenate([chosen, changed]))
+    mirrored = seen[: len(chosen)].reshape(-1, _SIDE, _SIDE)[:, :, ::-1].reshape(len(chosen), -1)
+    seen = np.concatenate([seen, mirrored])
     mean = seen.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(seen.T, dtype=np.float64))
     kept = slice(-1, -1 - min(_AXES, len(chosen) // 4), -1)
@@ -157,8 +160,10 @@ def fit_gate(
 def _seen_from_afar(thumbs: NDArray[np.uint8]) -> FloatArray:
     """(N, 256), each image of mean 0 and spread 1, but those of nearly one grey."""
     block = THUMB // _SIDE
-    blocks = thumbs.reshape(len(thumbs), _SIDE, block, _SIDE, block)
-    small = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(thumbs), -1)
+    # Sums of strided planes: numpy takes four times as long for means over short axes.
+    rows = reduce(np.add, (thumbs[:, k::block].astype(np.uint16) for k in range(block)))
+    blocks = reduce(np.add, (rows[:, :, k::block] for k in range(block)))
+    small = blocks.reshape(len(thumbs), -1).astype(np.float32) / block**2
     small -= small.mean(axis=1, keepdims=True)
     found: FloatArray = small / np.maximum(small.std(axis=1, keepdims=True), _FLATTEST)
     return found
