@@ -36,7 +36,7 @@ def inference_network(classifier: Classifier, *, views: bool = True) -> nn.Modul
         windows, mirror = looks["test_windows"], looks["test_mirror"]
         if not mirror and tuple(windows) == (1.0,):
             return network
-        return Views(network, windows, mirror=mirror)
+        return Views(network, windows, mirror=mirror).eval()
 
 
 def inference_backbone(classifier: Classifier) -> nn.Module:
