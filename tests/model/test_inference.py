@@ -66,7 +66,12 @@ def test_the_features_are_the_backbones() -> None:
 
 
 def test_the_copy_is_frozen_and_as_fast_as_can_be() -> None:
-    for module in (inference_network(classifier_of()), inference_backbone(classifier_of())):
+    several = classifier_of(test_windows=[1.1, 1.0], test_mirror=True)
+    for module in (
+        inference_network(classifier_of()),
+        inference_network(several),
+        inference_backbone(classifier_of()),
+    ):
         assert not any(part.training for part in module.modules())
         assert not any(parameter.requires_grad for parameter in module.parameters())
         assert not any(isinstance(part, _BatchNorm) for part in module.modules())
