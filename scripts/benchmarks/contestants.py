@@ -176,6 +176,8 @@ def captum_attribution(checkpoint: str, best: str, *overrides: str) -> None:
 
     from benchmarks.plain import restore_relu6
     from benchmarks.session import attribution_images, open_session
+    from cxrlab.explanation.methods.integrated_gradients import IntegratedGradients
+    from cxrlab.explanation.methods.registry import build
     from cxrlab.model.classifier import Classifier
 
     is_best = best == "best"
@@ -185,12 +187,15 @@ def captum_attribution(checkpoint: str, best: str, *overrides: str) -> None:
         network.to(memory_format=torch.channels_last)
     explainer = captum.attr.IntegratedGradients(network)
     options = {"internal_batch_size": 10} if is_best else {}
-    images = attribution_images(open_session(*overrides).config)
+    config = open_session(*overrides).config
+    images = attribution_images(config)
+    ours = build("integrated_gradients", config.explanation)
+    assert isinstance(ours, IntegratedGradients)
     for image in itertools.cycle(images.split(1)):
         maps = explainer.attribute(image, n_steps=50, **options)
         with torch.no_grad():
             difference = float(network(image) - network(torch.zeros_like(image)))
-        error = abs(float(maps.sum()) - difference) / max(abs(difference), 0.2)
+        error = abs(float(maps.sum()) - difference) / max(abs(difference), ours.least_difference)
         print("errors", f"{error:.6f}", flush=True)
         mark(1)
 

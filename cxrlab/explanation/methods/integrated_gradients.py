@@ -52,8 +52,8 @@ class IntegratedGradients:
         max_steps: most intervals an image gets.
         tolerance: accepted completeness error, relative to |f(image) - f(baseline)|.
         absolute_tolerance: in logits, the distance that is accepted in any case; where the
-            outputs differ by less than `absolute_tolerance / tolerance`, the completeness error
-            is relative to that quotient, not to a difference near zero.
+            outputs differ by less than `least_difference`, the completeness error is relative
+            to that, not to a difference near zero.
         batch_size: points that go through the network at once.
         baseline: key of `BASELINES`, or `AVERAGE`.
     """
@@ -84,6 +84,11 @@ class IntegratedGradients:
         """Name in tables and figures."""
         black = self.baseline == "black"
         return "integrated_gradients" if black else f"integrated_gradients_{self.baseline}"
+
+    @property
+    def least_difference(self) -> float:
+        """Logits that completeness errors are relative to where the outputs differ by less."""
+        return self.absolute_tolerance / self.tolerance
 
     def __call__(
         self, network: nn.Module, images: Tensor, targets: Tensor | None = None
@@ -161,8 +166,7 @@ class IntegratedGradients:
         return self._relative(integral.error(), output - baseline_output)
 
     def _relative(self, missed: float, difference: float) -> float:
-        floor = self.absolute_tolerance / self.tolerance
-        error = abs(missed) / max(abs(difference), floor)
+        error = abs(missed) / max(abs(difference), self.least_difference)
         return error if math.isfinite(error) else math.inf
 
 
